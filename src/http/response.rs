@@ -138,10 +138,11 @@ impl From<Refusal> for Response {
     fn from(refusal: Refusal) -> Self {
         let response = Response::text(refusal.status(), refusal.reason());
         match refusal {
-            // RFC 9110 §15.5.22 and RFC 6455 §4.4: say what to upgrade to.
-            Refusal::UpgradeRequired | Refusal::VersionNotSupported => {
-                response.header("upgrade", "websocket").header("sec-websocket-version", "13")
-            }
+            // RFC 9110 §15.5.22 and §7.8, RFC 6455 §4.4: say what to upgrade to.
+            Refusal::UpgradeRequired | Refusal::VersionNotSupported => response
+                .header("upgrade", "websocket")
+                .header("connection", "Upgrade")
+                .header("sec-websocket-version", "13"),
             Refusal::MethodNotAllowed => response.header("allow", "GET"),
             Refusal::Unavailable(_) => response.header("retry-after", "1"),
             Refusal::Malformed(_)

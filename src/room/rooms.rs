@@ -123,6 +123,11 @@ impl Rooms {
         self.rooms.get(membership.room as usize).map(|room| room.name.clone())
     }
 
+    /// Whether a membership is in the room of this name.
+    pub fn is_in(&self, membership: Membership, name: &str) -> bool {
+        self.names.get(name) == Some(&(membership.room as usize))
+    }
+
     /// Bytes held in all logs.
     pub fn log_bytes(&self) -> usize {
         self.rooms.iter().map(|(_, room)| room.log.raw().len()).sum()

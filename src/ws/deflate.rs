@@ -107,7 +107,6 @@ pub struct Deflater {
 
 impl Default for Deflater {
     fn default() -> Self {
-        // Level 3: on JSON of 1 KiB it costs half of level 6 and is a few percent larger.
         Self { streams: Default::default(), level: 3, out: Vec::new() }
     }
 }
