@@ -94,7 +94,7 @@ fn module_of(name: &str) -> &str {
 
 fn level_of(module: &str) -> usize {
     let has = |level: &&[(&str, &[&str])]| level.iter().any(|(name, _)| *name == module);
-    LEVELS.iter().position(|level| has(&level)).unwrap_or_else(|| panic!("{module} has no level"))
+    LEVELS.iter().position(has).unwrap_or_else(|| panic!("{module} has no level"))
 }
 
 /// The modules that code names after `crate::`; a name of the library's face counts as `lib`.
