@@ -104,6 +104,12 @@ impl CloseReason {
         Self { code, text: "".into() }
     }
 
+    /// A code with a text that stands in this crate, and so is known to fit.
+    pub(crate) fn fixed(code: CloseCode, text: &'static str) -> Self {
+        debug_assert!(text.len() <= Self::TEXT_MAX);
+        Self { code, text: text.into() }
+    }
+
     /// The code.
     pub fn code(&self) -> CloseCode {
         self.code
@@ -141,8 +147,7 @@ impl CloseReason {
 
 impl From<Violation> for CloseReason {
     fn from(violation: Violation) -> Self {
-        // Every text in the closed list of violations is far shorter than TEXT_MAX.
-        Self { code: violation.close_code(), text: violation.reason().into() }
+        Self::fixed(violation.close_code(), violation.reason())
     }
 }
 
