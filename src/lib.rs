@@ -62,7 +62,7 @@ pub mod timer;
 pub mod ws;
 
 pub use conn::{Closed, ClosedBy};
-pub use engine::handler::{Admission, Handler, OwnedMessage};
+pub use engine::handler::{Admission, Handler};
 pub use engine::{Context, Opening, SendError};
 pub use http::head::Request;
 pub use http::origin::OriginPolicy;
@@ -74,4 +74,4 @@ pub use room::log::Position;
 pub use room::rooms::JoinError;
 pub use server::{Builder, Handle, HandleError, Server};
 pub use ws::close::{CloseCode, CloseReason, InvalidClose};
-pub use ws::message::Message;
+pub use ws::message::{Message, OwnedMessage};

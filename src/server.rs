@@ -5,7 +5,7 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
-use crate::engine::handler::{Handler, OwnedMessage};
+use crate::engine::handler::Handler;
 use crate::engine::{Command, Rules};
 use crate::http::origin::OriginPolicy;
 use crate::http::response::Response;
@@ -15,6 +15,7 @@ use crate::metrics::Metrics;
 use crate::reactor::inbox::{Inbox, PushError};
 use crate::reactor::{Reactor, Waker};
 use crate::ws::close::{CloseCode, CloseReason, InvalidClose};
+use crate::ws::message::OwnedMessage;
 
 /// A server that has its listeners and waits to be run.
 pub struct Server<H: Handler> {

@@ -31,7 +31,8 @@ use crate::room::rooms::Rooms;
 use crate::timer::{Tick, Wheel};
 use crate::ws::close::{CloseCode, CloseReason};
 use crate::ws::deflate::{Deflater, Inflater};
-use handler::{Handler, OwnedMessage};
+use crate::ws::message::OwnedMessage;
+use handler::Handler;
 use peer::Peer;
 
 /// What is the same for all connections of an engine.
