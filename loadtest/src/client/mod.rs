@@ -4,6 +4,7 @@ pub(crate) mod deflate;
 pub(crate) mod frame;
 pub(crate) mod head;
 mod inflate;
+pub(crate) mod request;
 pub(crate) mod socket;
 pub(crate) mod wire;
 

@@ -68,6 +68,11 @@ impl Socket {
         answer
     }
 
+    /// Whether nothing arrives, not even the end, within this time.
+    pub(crate) fn is_silent(&mut self, within: Duration) -> bool {
+        self.within(within, |socket| socket.wire.unread().is_empty() && socket.wire.fill("word").is_err())
+    }
+
     /// Waits for what the server says next; its Pings are answered here.
     pub(crate) fn hear(&mut self) -> Result<Heard, Broken> {
         loop {

@@ -3,11 +3,11 @@
 use super::case::{Case, Outcome};
 use super::framing::{letters, octets};
 use super::script::{
-    PROTOCOL, Step, binary, closes, expect_close, expect_end, fails, script, send, send_all, text,
+    PROTOCOL, Step, closes, closes_after, expect_close, expect_end, fails, script, send, send_all, text,
 };
 use super::target::Target;
 use super::utf8_table::{BAD, GOOD};
-use crate::client::frame::{CLOSE, Frame, PING, TEXT};
+use crate::client::frame::{BINARY, CLOSE, Frame, PING, TEXT};
 use crate::client::wire::Feed;
 
 /// Codes that a client may send: those of §7.4.1 and of the registry, and the ranges of §7.4.2.
@@ -96,7 +96,7 @@ fn cut_everywhere(target: &Target) -> Outcome {
     for offset in 1..bytes.len() {
         let mut socket = target.open()?;
         socket.send_bytes(&bytes, Feed::Cut(offset))?;
-        expect_close(target, &mut socket, &[Some(3001)])?;
+        expect_close(target, &mut socket, &[Some(3001)], &[])?;
     }
     Ok(())
 }
@@ -120,17 +120,14 @@ fn afterwards() -> Vec<Case> {
             "s5_5_1_what_came_before_a_close_is_echoed_first",
             vec![
                 send_all(&[Frame::text("one"), Frame::binary("two"), close.clone()]),
-                text("one"),
-                binary("two"),
-                closes([Some(1000)]),
+                closes_after(&[(TEXT, b"one"), (BINARY, b"two")], [Some(1000)]),
             ],
         ),
         script(
             "s5_5_1_a_large_echo_is_finished_before_the_close",
             vec![
                 send_all(&[Frame::binary(octets(200_000)), close.clone()]),
-                binary(octets(200_000)),
-                closes([Some(1000)]),
+                closes_after(&[(BINARY, &octets(200_000))], [Some(1000)]),
             ],
         ),
         script(
@@ -140,9 +137,8 @@ fn afterwards() -> Vec<Case> {
         script(
             "s5_5_1_a_close_in_mid_fragment_after_good_messages",
             vec![
-                send_all(&[Frame::text("whole"), Frame::new(TEXT, "half").more(), close]),
-                text("whole"),
-                closes([Some(1000), None]),
+                send_all(&[Frame::text("whole"), Frame::text("half").more(), close]),
+                closes_after(&[(TEXT, b"whole")], [Some(1000), None]),
             ],
         ),
         script(

@@ -143,8 +143,11 @@ fn wrong() -> Vec<Case> {
         };
         cases.push(row("of_126_bytes", Frame::new(opcode, payload(126))));
         cases.push(row("of_65536_bytes", Frame::new(opcode, payload(65536))));
-        cases.push(row("that_announces_126_bytes", Frame::new(opcode, "").announcing(126)));
-        cases.push(row("that_announces_65536_bytes", Frame::new(opcode, "").announcing(65536)));
+        cases.extend([126, 65536].map(|length| {
+            let (header, rest) = (Frame::new(opcode, "").announcing(length as u64).encode(), vec![0; length]);
+            let steps = vec![Step::Send(header, Feed::Whole), Step::FailsEarly { rest, codes: PROTOCOL }];
+            script(format!("s5_5_a_{name}_that_announces_{length}_bytes_is_1002"), steps)
+        }));
         cases.push(row("with_fin_0", Frame::new(opcode, payload(2)).more()));
         cases.push(row("empty_with_fin_0", Frame::new(opcode, "").more()));
     }

@@ -1,7 +1,7 @@
 //! Compressed messages that are wrong, too big or misplaced: RFC 7692 §6, §7.2.2 and §8.
 
 use super::case::{Case, Fault, Outcome, skip};
-use super::deflate::{deflate_script, fragments, packed};
+use super::deflate::{OFFER, deflate_script, fragments, packed};
 use super::framing::octets;
 use super::script::{
     NOT_UTF8, PROTOCOL, TOO_BIG, expect_failure, expect_message, fails, fails_after, send, send_all, text,
@@ -11,8 +11,6 @@ use super::utf8_table::BAD;
 use crate::client::frame::{BINARY, Frame, RSV1, RSV2, RSV3, glue};
 use crate::client::socket::Socket;
 use crate::client::wire::Feed;
-
-const OFFER: &str = "permessage-deflate";
 
 const HELLO: &[u8] = &[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
 

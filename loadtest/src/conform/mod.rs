@@ -6,10 +6,14 @@ mod case;
 mod close;
 mod control;
 mod deflate;
+mod deflate_contexts;
 mod deflate_faults;
+#[cfg(test)]
+mod faulty;
 mod fragmentation;
 mod framing;
 mod handshake;
+mod handshake_feeds;
 mod limits;
 mod offers;
 mod refusals;

@@ -5,7 +5,7 @@ use super::case::{Case, Outcome, fail, skip};
 use super::script::{expect_message, still_lives};
 use super::target::{Target, check_switch};
 use crate::client::frame::{Frame, RSV1, TEXT};
-use crate::client::head::Request;
+use crate::client::request::Request;
 use crate::client::socket::Socket;
 
 const FIELD: &str = "Sec-WebSocket-Extensions";

@@ -27,8 +27,12 @@ pub(crate) enum Step {
     Pong(Vec<u8>),
     /// Hear nothing but a failure with one of these codes; the messages may come before it.
     Fails { codes: &'static [u16], after: Vec<Vec<u8>> },
+    /// Hear a failure before the rest is sent; without `--strict` it may wait for the rest.
+    FailsEarly { rest: Vec<u8>, codes: &'static [u16] },
     /// Hear a Close, under `--strict` with one of these codes, and then the end of TCP.
-    Closes { strict: Vec<Option<u16>> },
+    ///
+    /// The messages may come before it; `--strict` demands them.
+    Closes { strict: Vec<Option<u16>>, after: Vec<(u8, Vec<u8>)> },
     /// Hear the end of TCP, with or without a Close before it.
     Ends,
     /// Hear either this message or a failure with one of these codes.
@@ -74,7 +78,15 @@ pub(crate) fn fails_after(messages: &[&str], codes: &'static [u16]) -> Step {
 
 /// Hear the answer to a Close.
 pub(crate) fn closes(strict: impl Into<Vec<Option<u16>>>) -> Step {
-    Step::Closes { strict: strict.into() }
+    Step::Closes { strict: strict.into(), after: Vec::new() }
+}
+
+/// Hear the answer to a Close and, before it, the echoes of what was sent earlier.
+///
+/// §5.5.1 asks for the answer as soon as practical and lets the echoes go.
+pub(crate) fn closes_after(messages: &[(u8, &[u8])], strict: impl Into<Vec<Option<u16>>>) -> Step {
+    let after = messages.iter().map(|(opcode, payload)| (*opcode, payload.to_vec())).collect();
+    Step::Closes { strict: strict.into(), after }
 }
 
 /// A case that plays a script on a connection without extensions.
@@ -103,7 +115,8 @@ fn take(target: &Target, socket: &mut Socket, step: &Step) -> Outcome {
         Step::Message(opcode, payload) => expect_message(socket, *opcode, payload),
         Step::Pong(payload) => expect_pong(socket, payload),
         Step::Fails { codes, after } => expect_failure(target, socket, codes, after),
-        Step::Closes { strict } => expect_close(target, socket, strict),
+        Step::FailsEarly { rest, codes } => expect_early_failure(target, socket, rest, codes),
+        Step::Closes { strict, after } => expect_close(target, socket, strict, after),
         Step::Ends => expect_any_end(target, socket),
         Step::FailsUnlessLax(_, _, codes) if target.strict => expect_failure(target, socket, codes, &[]),
         Step::EchoOrFails(opcode, payload, codes) | Step::FailsUnlessLax(opcode, payload, codes) => {
@@ -179,17 +192,49 @@ pub(crate) fn expect_failure(
     }
 }
 
+/// Hears a failure, before the rest is sent if `--strict`, and then at the latest.
+pub(crate) fn expect_early_failure(
+    target: &Target,
+    socket: &mut Socket,
+    rest: &[u8],
+    codes: &[u16],
+) -> Outcome {
+    if socket.is_silent(target.bounds.fail_fast) {
+        if target.strict {
+            return fail(format!("no failure within {:?}", target.bounds.fail_fast));
+        }
+        socket.send_bytes(rest, Feed::Whole)?;
+    }
+    expect_failure(target, socket, codes, &[])
+}
+
 fn finish_close(target: &Target, socket: &mut Socket, code: u16) -> Outcome {
     socket.send(&Frame::close(code, ""))?;
     expect_end(target, socket)
 }
 
 /// §5.5.1: a Close is answered by a Close, and the server ends TCP (§7.1.1).
-pub(crate) fn expect_close(target: &Target, socket: &mut Socket, strict: &[Option<u16>]) -> Outcome {
-    match socket.hear()? {
-        Heard::Close(code, _) if !target.strict || strict.contains(&code) => expect_end(target, socket),
-        Heard::Close(code, _) => fail(format!("the Close was answered with {code:?}, expected {strict:?}")),
-        other => fail(format!("heard {} instead of a Close", words(&other))),
+pub(crate) fn expect_close(
+    target: &Target,
+    socket: &mut Socket,
+    strict: &[Option<u16>],
+    after: &[(u8, Vec<u8>)],
+) -> Outcome {
+    let mut awaited = after.iter();
+    loop {
+        match (socket.hear()?, awaited.next()) {
+            (Heard::Message(message), Some((opcode, payload))) => same(&message, *opcode, payload)?,
+            (Heard::Close(..), Some((_, payload))) if target.strict => {
+                return fail(format!("{} was not echoed before the Close", excerpt(payload)));
+            }
+            (Heard::Close(code, _), _) if !target.strict || strict.contains(&code) => {
+                return expect_end(target, socket);
+            }
+            (Heard::Close(code, _), _) => {
+                return fail(format!("the Close was answered with {code:?}, expected {strict:?}"));
+            }
+            (other, _) => return fail(format!("heard {} instead of a Close", words(&other))),
+        }
     }
 }
 

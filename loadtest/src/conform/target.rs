@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::agreed::{self, Agreed};
 use super::case::{Fault, fail, skip};
-use crate::client::head::{Request, Response, accept_of};
+use crate::client::head::{Response, accept_of};
+use crate::client::request::Request;
 use crate::client::socket::Socket;
 use crate::client::wire::{Feed, Wire};
 

@@ -1,6 +1,6 @@
 //! UTF-8 in text messages: RFC 6455 §5.6 and §8.1.
 
-use super::case::{Case, Fault, Outcome};
+use super::case::{Case, Outcome};
 use super::fragmentation::parts;
 use super::framing::letters;
 use super::script::{
@@ -9,7 +9,6 @@ use super::script::{
 use super::target::Target;
 use super::utf8_table::{BAD, GOOD};
 use crate::client::frame::{Frame, TEXT, glue};
-use crate::client::socket::Socket;
 use crate::client::wire::Feed;
 
 /// Good text around a bad sequence, so that an error is not only seen at the beginning.
@@ -92,29 +91,12 @@ fn fast(name: &'static str, bytes: &'static [u8]) -> [Case; 2] {
     let frame = Frame::text([start.as_slice(), &rest].concat()).encode();
     let (begun, ended) = (frame[..frame.len() - 100].to_vec(), frame[frame.len() - 100..].to_vec());
     let (first, last) = (Frame::text(start).more().encode(), Frame::continuation(rest).encode());
-    [
-        Case::new(format!("s8_1_{name}_fails_before_the_frame_ends"), move |target| {
-            fails_early(target, &begun, &ended)
-        }),
-        Case::new(format!("s8_1_{name}_fails_before_the_message_ends"), move |target| {
-            fails_early(target, &first, &last)
-        }),
-    ]
-}
-
-/// §8.1 asks for a failure when it is found; `--strict` demands it before the rest is sent.
-fn fails_early(target: &Target, start: &[u8], rest: &[u8]) -> Outcome {
-    let mut socket = target.open()?;
-    socket.send_bytes(start, Feed::Whole)?;
-    let early = socket
-        .within(target.bounds.fail_fast, |socket: &mut Socket| expect_failure(target, socket, NOT_UTF8, &[]));
-    match early {
-        Err(Fault::Failed(words)) if !target.strict && words.starts_with("no frame") => {
-            socket.send_bytes(rest, Feed::Whole)?;
-            expect_failure(target, &mut socket, NOT_UTF8, &[])
-        }
-        outcome => outcome,
-    }
+    // §8.1 asks for a failure when it is found; `--strict` demands it before the rest is sent.
+    let row = |what: &str, start: Vec<u8>, rest: Vec<u8>| {
+        let steps = vec![Step::Send(start, Feed::Whole), Step::FailsEarly { rest, codes: NOT_UTF8 }];
+        script(format!("s8_1_{name}_fails_before_the_{what}_ends"), steps)
+    };
+    [row("frame", begun, ended), row("message", first, last)]
 }
 
 fn others() -> Vec<Case> {
