@@ -170,8 +170,28 @@ fn ends() -> Vec<Case> {
             vec![Step::Send(half, Feed::Whole), Step::FinishSending, Step::Ends],
         ),
         script(
-            "s7_1_6_a_fin_right_after_a_close_ends_the_connection",
-            vec![send(&Frame::close(1000, "")), Step::FinishSending, Step::Ends],
+            "s5_5_1_a_close_with_a_fin_behind_it_is_answered",
+            vec![send(&Frame::close(1000, "")), Step::FinishSending, closes([Some(1000)])],
+        ),
+        script(
+            "s5_5_1_a_message_and_a_close_with_a_fin_behind_them_are_answered",
+            vec![
+                send_all(&[Frame::text("last"), Frame::close(1000, "")]),
+                Step::FinishSending,
+                closes_after(&[(TEXT, b"last")], [Some(1000)]),
+            ],
+        ),
+        script(
+            "s5_5_1_a_large_message_and_a_close_with_a_fin_behind_them_are_answered",
+            vec![
+                send_all(&[Frame::binary(octets(1 << 20)), Frame::close(1000, "")]),
+                Step::FinishSending,
+                closes_after(&[(BINARY, &octets(1 << 20))], [Some(1000)]),
+            ],
+        ),
+        script(
+            "s7_1_7_a_bad_frame_with_a_fin_behind_it_fails",
+            vec![send(&Frame::new(0x3, "")), Step::FinishSending, fails(PROTOCOL)],
         ),
         script(
             "s7_1_6_a_fin_after_a_message_ends_the_connection",

@@ -14,6 +14,7 @@ mod fragmentation;
 mod framing;
 mod handshake;
 mod handshake_feeds;
+mod http;
 mod limits;
 mod offers;
 mod refusals;
@@ -132,9 +133,10 @@ fn prepare(options: &Options, launched: Option<&Launched>) -> Result<Target, Box
 
 /// Every case, group by group.
 fn all_cases() -> Vec<Case> {
-    let groups: [(&'static str, Vec<Case>); 11] = [
+    let groups: [(&'static str, Vec<Case>); 12] = [
         ("handshake", handshake::cases()),
         ("refusals", refusals::cases()),
+        ("http", http::cases()),
         ("framing", framing::cases()),
         ("fragmentation", fragmentation::cases()),
         ("control", control::cases()),

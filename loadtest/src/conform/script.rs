@@ -247,7 +247,8 @@ pub(crate) fn expect_end(target: &Target, socket: &mut Socket) -> Outcome {
     }
 }
 
-fn expect_any_end(target: &Target, socket: &mut Socket) -> Outcome {
+/// Hears the end of TCP, with or without a Close before it.
+pub(crate) fn expect_any_end(target: &Target, socket: &mut Socket) -> Outcome {
     match socket.within(target.bounds.close, Socket::hear) {
         Ok(Heard::End) => Ok(()),
         Ok(Heard::Close(..)) => expect_end(target, socket),
