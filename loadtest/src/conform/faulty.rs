@@ -26,6 +26,8 @@ enum Planted {
     NeverEndsTcp,
     TalksAfterClose,
     ClosesWithWrongCode,
+    AgreesToEveryOffer,
+    HasNoLimit,
     Hangs,
 }
 
@@ -55,8 +57,16 @@ const FINDS: &[(Planted, &[&str])] = &[
     ),
     (Planted::TalksAfterClose, &["s5_5_1_a_text_message_after_a_close_is_ignored"]),
     (Planted::ClosesWithWrongCode, &["s5_1_unmasked_text_is_1002", "s7_4_code_1005_is_1002"]),
+    (
+        Planted::AgreesToEveryOffer,
+        &["rfc7692_s7_1_an_unknown_parameter_declines_the_offer", "s9_1_an_unknown_extension_is_ignored"],
+    ),
+    (Planted::HasNoLimit, &["s10_4_a_header_of_one_byte_over_is_1009_before_the_payload"]),
     (Planted::Hangs, &["s5_2_a_text_message_of_1_bytes"]),
 ];
+
+/// The largest frame that the server takes.
+const MESSAGE_BYTES_MAX: u64 = 1 << 16;
 
 /// Serves until the test process ends.
 fn serve(planted: Planted) -> SocketAddr {
@@ -124,8 +134,11 @@ impl Peer {
         }
         let key = field("Sec-WebSocket-Key:").unwrap_or_default();
         let accept = if self.planted == Planted::WrongAccept { key.to_owned() } else { accept_of(key) };
+        let is_agreed =
+            self.planted == Planted::AgreesToEveryOffer && field("Sec-WebSocket-Extensions:").is_some();
+        let extensions = if is_agreed { "Sec-WebSocket-Extensions: permessage-deflate\r\n" } else { "" };
         let answer = format!(
-            "HTTP/1.1 101 Yes\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+            "HTTP/1.1 101 Yes\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{extensions}Sec-WebSocket-Accept: {accept}\r\n\r\n"
         );
         self.stream.write_all(answer.as_bytes())?;
         Ok(true)
@@ -157,6 +170,9 @@ impl Peer {
         }
         for _ in 0..extended {
             length = length << 8 | u64::from(self.byte()?);
+        }
+        if length > MESSAGE_BYTES_MAX && self.planted != Planted::HasNoLimit {
+            return Ok(Err(1009));
         }
         let mut key = [0; 4];
         if is_masked {
@@ -212,7 +228,9 @@ fn target(planted: Planted) -> Target {
         close: Duration::from_millis(400),
         fail_fast: Duration::from_millis(50),
     };
-    Target::new(&format!("ws://{}/", serve(planted)), bounds).expect("a URL")
+    let mut target = Target::new(&format!("ws://{}/", serve(planted)), bounds).expect("a URL");
+    target.message_bytes_max = Some(MESSAGE_BYTES_MAX);
+    target
 }
 
 fn named<'a>(cases: &'a [Case], name: &str) -> &'a Case {
@@ -248,7 +266,8 @@ fn a_server_without_deflate_has_its_cases_skipped_in_words() {
 
 #[test]
 fn an_unknown_limit_skips_the_cases_that_need_it() {
-    let (cases, target) = (super::all_cases(), target(Planted::Nothing));
+    let (cases, mut target) = (super::all_cases(), target(Planted::Nothing));
+    target.message_bytes_max = None;
     let outcome = named(&cases, "s10_4_a_message_one_byte_over_the_limit_is_1009").run(&target);
     assert!(matches!(outcome, Err(Fault::Skipped(_))), "{outcome:?}");
 }
