@@ -54,6 +54,11 @@ impl Socket {
         self.wire.send(&frame.encode(), Feed::Whole)
     }
 
+    /// Sends bytes on a thread of its own while the caller reads.
+    pub(crate) fn send_aside(&self, bytes: Vec<u8>, feed: Feed) -> Result<(), Broken> {
+        self.wire.send_aside(bytes, feed)
+    }
+
     /// Ends our direction with a FIN.
     pub(crate) fn finish_sending(&mut self) {
         self.wire.finish_sending();

@@ -92,6 +92,16 @@ impl Wire {
         }
     }
 
+    /// Writes bytes on a thread of its own, so that the caller can read meanwhile; a peer that reads
+    /// no more ends the thread at the deadline.
+    pub(crate) fn send_aside(&self, bytes: Vec<u8>, feed: Feed) -> Result<(), Broken> {
+        let cloned = self.stream.try_clone().map_err(|error| Broken(format!("no second handle: {error}")));
+        let mut wire = Wire { stream: cloned?, deadline: self.deadline, unread: Vec::new(), ended: false };
+        // What the writer meets, the reader sees too.
+        thread::spawn(move || wire.send(&bytes, feed));
+        Ok(())
+    }
+
     /// Ends our direction with a FIN.
     pub(crate) fn finish_sending(&mut self) {
         // It fails only when the peer is gone, which the next read tells.

@@ -2,12 +2,13 @@
 
 use zlib_rs::DeflateFlush;
 
-use super::case::{Case, Outcome, fail};
+use super::case::{Case, Outcome, fail, skip};
 use super::framing::{letters, octets};
-use super::script::{Step, closes, expect_message, play, send, send_all, still_lives, text};
+use super::script::{Step, closes, expect_message, play, same, send, send_all, still_lives, text, words};
 use super::target::Target;
 use crate::client::deflate::TAIL;
 use crate::client::frame::{BINARY, Frame, RSV1, TEXT, glue};
+use crate::client::socket::Heard;
 use crate::client::wire::Feed;
 
 /// The offer without parameters.
@@ -225,6 +226,7 @@ fn shapes() -> Vec<Case> {
         ),
         Case::new("rfc7692_s7_2_1_flushes_inside_a_message", flushes_inside),
         Case::new("rfc7692_s7_2_1_the_server_removes_its_tail", tail_removed),
+        Case::new("rfc7692_s6_1_a_long_echo_comes_compressed", comes_compressed),
         Case::new("rfc7692_s7_2_2_text_cut_inside_a_character_by_blocks", |target| {
             let (mut socket, agreed) = target.open_deflate(OFFER)?;
             let mut deflater = agreed.deflater();
@@ -244,6 +246,18 @@ fn flushes_inside(target: &Target) -> Outcome {
     payload.extend(deflater.message(b"three"));
     socket.send(&packed(payload))?;
     expect_message(&mut socket, TEXT, b"one two three")
+}
+
+/// §6.1 lets a server send anything uncompressed; then the cases of its compressor say little.
+fn comes_compressed(target: &Target) -> Outcome {
+    let (mut socket, agreed) = target.open_deflate(OFFER)?;
+    socket.send(&packed(agreed.deflater().message(&letters(5000))))?;
+    match socket.hear()? {
+        Heard::Message(message) if message.compressed => same(&message, TEXT, &letters(5000)),
+        Heard::Message(_) if target.strict => fail("the echo came uncompressed"),
+        Heard::Message(_) => skip("the server chooses not to compress its answer"),
+        other => fail(format!("heard {}", words(&other))),
+    }
 }
 
 /// §7.2.1: what the server sends does not end with the four bytes, unless it would inflate without them too.

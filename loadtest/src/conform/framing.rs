@@ -260,7 +260,6 @@ fn several() -> Vec<Case> {
             vec![Step::Send(bad.encode(), Feed::Bytewise), fails(PROTOCOL)],
         ),
         Case::new("s7_1_7_a_failed_connection_leaves_others_alone", others_live),
-        Case::new("s5_2_five_hundred_messages_sent_before_one_echo_is_read", unread),
     ]
 }
 
@@ -280,17 +279,4 @@ fn others_live(target: &Target) -> Outcome {
     target.open()?.send(&Frame::new(0xF, "bad"))?;
     bystander.send(&Frame::text("unharmed"))?;
     expect_message(&mut bystander, TEXT, b"unharmed")
-}
-
-/// 2 MB fit into the buffers of both kernels, whatever the server does about a peer that does not read.
-fn unread(target: &Target) -> Outcome {
-    let mut socket = target.open()?;
-    let payload = |index: usize| [index.to_string().as_bytes(), &octets(4096)].concat();
-    for index in 0..500 {
-        socket.send(&Frame::binary(payload(index)))?;
-    }
-    for index in 0..500 {
-        expect_message(&mut socket, BINARY, &payload(index))?;
-    }
-    still_lives(&mut socket)
 }

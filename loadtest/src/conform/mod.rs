@@ -22,8 +22,10 @@ mod report;
 mod runner;
 mod script;
 mod target;
+mod traffic;
 mod utf8;
 mod utf8_table;
+mod volume;
 
 use std::error::Error;
 use std::fs;
@@ -133,7 +135,7 @@ fn prepare(options: &Options, launched: Option<&Launched>) -> Result<Target, Box
 
 /// Every case, group by group.
 fn all_cases() -> Vec<Case> {
-    let groups: [(&'static str, Vec<Case>); 12] = [
+    let groups: [(&'static str, Vec<Case>); 14] = [
         ("handshake", handshake::cases()),
         ("refusals", refusals::cases()),
         ("http", http::cases()),
@@ -142,6 +144,8 @@ fn all_cases() -> Vec<Case> {
         ("control", control::cases()),
         ("utf8", utf8::cases()),
         ("close", close::cases()),
+        ("volume", volume::cases()),
+        ("traffic", traffic::cases()),
         ("limits", limits::cases()),
         ("offers", offers::cases()),
         ("deflate", deflate::cases()),

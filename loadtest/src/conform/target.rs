@@ -1,6 +1,6 @@
 //! The server under test: where it is, what is known of it, and how one opens a connection to it.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use super::agreed::{self, Agreed};
@@ -47,8 +47,9 @@ impl Target {
         };
         let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
         let authority = if has_port { host.to_owned() } else { format!("{host}:80") };
-        let addresses = authority.to_socket_addrs().map_err(|error| format!("{host}: {error}"))?;
-        let address = addresses.into_iter().next().ok_or_else(|| format!("{host} has no address"))?;
+        let addresses: Vec<SocketAddr> =
+            authority.to_socket_addrs().map_err(|error| format!("{host}: {error}"))?.collect();
+        let address = answering(&addresses).ok_or_else(|| format!("{host} has no address"))?;
         Ok(Target {
             address,
             host: host.to_owned(),
@@ -119,6 +120,16 @@ impl Target {
             Some(agreed) => Ok((Socket::new(wire, Some(agreed.inflater())), agreed)),
             None => skip(format!("the server declines {offer}")),
         }
+    }
+}
+
+/// The first address where somebody listens: a name may stand for several.
+fn answering(addresses: &[SocketAddr]) -> Option<SocketAddr> {
+    let listens = |address: &&SocketAddr| TcpStream::connect_timeout(address, Duration::from_secs(1)).is_ok();
+    match addresses {
+        [] => None,
+        [only] => Some(*only),
+        [first, ..] => Some(*addresses.iter().find(listens).unwrap_or(first)),
     }
 }
 
