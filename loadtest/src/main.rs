@@ -1,4 +1,5 @@
 //! The harness of Fanline: each mode is a module with its `Options` and a `run`.
+#![forbid(unsafe_code)]
 
 mod client;
 mod conform;
