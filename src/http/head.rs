@@ -1,6 +1,7 @@
 //! The head of a request: found in the bytes, parsed, and checked, RFC 9112 §2 to §6.
 
 use std::borrow::Cow;
+use std::net::Ipv6Addr;
 
 use httparse::Header;
 use percent_encoding::percent_decode_str;
@@ -212,8 +213,7 @@ impl<'h> Request<'h> {
             (None, _) => return Ok(authority),
             (Some(_), Some(_)) => return Err(Refusal::Malformed("Host stands twice")),
         };
-        let is_host_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte);
-        match host.bytes().all(is_host_byte) {
+        match is_authority(host) && authority.is_none_or(is_authority) {
             true => Ok(authority.or(Some(host))),
             false => Err(Refusal::Malformed("Host is not a host")),
         }
@@ -233,6 +233,25 @@ impl<'h> Request<'h> {
             }
             (Some(_), _) => Err(Refusal::Malformed("Content-Length is ambiguous")),
         }
+    }
+}
+
+/// RFC 3986 §3.2.2 and §3.2.3: a name or an address, and perhaps a port; never a user.
+fn is_authority(text: &str) -> bool {
+    let (host, port) = split_port(text);
+    let is_name_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte);
+    let is_host = match host.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']').is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()),
+        None => host.bytes().all(is_name_byte),
+    };
+    is_host && port.is_none_or(|port| port.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// `[::1]:80` is a host with a port too, `[::1]` one without.
+pub(super) fn split_port(authority: &str) -> (&str, Option<&str>) {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (authority, None),
     }
 }
 

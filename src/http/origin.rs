@@ -1,6 +1,6 @@
 //! Which pages may open a connection: the origin check, RFC 6455 §10.2 and RFC 6454.
 
-use super::head::Request;
+use super::head::{Request, split_port};
 use super::response::Refusal;
 
 /// Whose pages may connect. Clients that are not browsers send no `Origin` and are not held up by any of these.
@@ -52,14 +52,6 @@ fn is_same(origin: &[u8], request: &Request<'_>) -> bool {
     !host.is_empty()
         && origin_host.eq_ignore_ascii_case(host)
         && origin_port.unwrap_or(default) == port.unwrap_or(default)
-}
-
-/// `[::1]:80` is a host with a port too, `[::1]` one without.
-fn split_port(authority: &str) -> (&str, Option<&str>) {
-    match authority.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
-        _ => (authority, None),
-    }
 }
 
 #[cfg(test)]
