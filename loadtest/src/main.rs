@@ -1,4 +1,33 @@
-//! The load and conformance harness of Fanline, usable against any WebSocket server.
+//! The harness of Fanline: each mode is a module with its `Options` and a `run`.
 #![forbid(unsafe_code)]
 
-fn main() {}
+mod autobahn;
+mod launch;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Asks questions of a WebSocket server and prints the answers.
+#[derive(Parser)]
+#[command(name = "cargo loadtest", version)]
+struct Arguments {
+    #[command(subcommand)]
+    mode: Mode,
+}
+
+#[derive(Subcommand)]
+enum Mode {
+    /// Runs the Autobahn test suite against a server and prints what is not OK.
+    Autobahn(autobahn::Options),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().mode {
+        Mode::Autobahn(options) => autobahn::run(options),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::from(2)
+    })
+}
