@@ -2,7 +2,13 @@
 #![forbid(unsafe_code)]
 
 mod autobahn;
+mod bystander;
+mod idle;
 mod launch;
+mod measure;
+mod reactor;
+#[cfg(test)]
+mod synthetic;
 
 use std::process::ExitCode;
 
@@ -20,11 +26,17 @@ struct Arguments {
 enum Mode {
     /// Runs the Autobahn test suite against a server and prints what is not OK.
     Autobahn(autobahn::Options),
+    /// Measures what the fan-out of a large room does to another connection's echo.
+    Bystander(bystander::Options),
+    /// Measures the server's own memory per idle connection.
+    Idle(idle::Options),
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().mode {
         Mode::Autobahn(options) => autobahn::run(options),
+        Mode::Bystander(options) => bystander::run(options),
+        Mode::Idle(options) => idle::run(options),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error}");

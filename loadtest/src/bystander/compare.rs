@@ -1,0 +1,88 @@
+//! The sliced walk beside the whole-pass walk, in turns, so that a change of the machine's mood meets both.
+
+use super::run::{self, Numbers};
+use super::{Load, Server, print};
+use crate::measure::{Latency, latency_table};
+use serde_json::json;
+use std::error::Error;
+use std::time::Duration;
+
+/// The slices must bring the bystander's p99 down to this share of what the whole pass gives.
+const RATIO_MAX: f64 = 0.1;
+
+/// The two walks, by the name they have in the tables and the arguments they are started with.
+const WALKS: [(&str, &[&str]); 2] = [("sliced", &[]), ("whole pass", &["--walk-slice", "0"])];
+
+/// The rounds of one walk.
+#[derive(Default)]
+struct Rounds(Vec<Numbers>);
+
+impl Rounds {
+    /// The median of the rounds' p99: one round that the machine disturbed does not decide.
+    fn p99(&self) -> Duration {
+        let mut each: Vec<Duration> = self.0.iter().map(|numbers| numbers.echo.percentile(99.0)).collect();
+        each.sort_unstable();
+        each[each.len() / 2]
+    }
+
+    fn sum(&self, which: impl Fn(&Numbers) -> &Latency) -> Latency {
+        let mut sum = Latency::new();
+        self.0.iter().for_each(|numbers| sum.add(which(numbers)));
+        sum
+    }
+
+    fn as_json(&self) -> serde_json::Value {
+        self.0.iter().map(Numbers::as_json).collect()
+    }
+}
+
+/// Measures both, `rounds` times each, and tells whether everything came and the slices keep their promise.
+pub(super) fn run(
+    load: &Load,
+    rounds: usize,
+    pinned: bool,
+) -> Result<(serde_json::Value, bool), Box<dyn Error>> {
+    let mut both = [Rounds::default(), Rounds::default()];
+    for round in 1..=rounds.max(1) {
+        for ((name, arguments), walk) in WALKS.iter().zip(&mut both) {
+            let server = Server::launch(arguments, pinned)?;
+            let numbers = run::measure(&server, load)?;
+            println!("\nround {round}, {name}:{}", print::numbers(&numbers));
+            walk.0.push(numbers);
+        }
+    }
+    let [sliced, whole] = &both;
+    let ratio = sliced.p99().as_secs_f64() / whole.p99().as_secs_f64();
+    let kept = ratio <= RATIO_MAX;
+    println!("{}", closing(sliced, whole, ratio, kept));
+    let right = both.iter().flat_map(|walk| &walk.0).all(Numbers::is_right);
+    let [sliced, whole] = both.map(|walk| walk.as_json());
+    let numbers =
+        json!({ "sliced": sliced, "whole_pass": whole, "p99_ratio": ratio, "p99_ratio_max": RATIO_MAX });
+    Ok((numbers, right && kept))
+}
+
+fn closing(sliced: &Rounds, whole: &Rounds, ratio: f64, kept: bool) -> String {
+    let echo = [sliced.sum(|numbers| &numbers.echo), whole.sum(|numbers| &numbers.echo)];
+    let fan_out = [sliced.sum(|numbers| &numbers.fan_out), whole.sum(|numbers| &numbers.fan_out)];
+    let rows = [
+        ("echo, sliced", &echo[0]),
+        ("echo, whole pass", &echo[1]),
+        ("fan-out, sliced", &fan_out[0]),
+        ("fan-out, whole pass", &fan_out[1]),
+    ];
+    let each: Vec<String> =
+        sliced.0.iter().zip(&whole.0).map(|(sliced, whole)| percentiles(sliced, whole)).collect();
+    format!(
+        "\nall rounds together:\n{}\np99 of the echo by round, sliced / whole pass: {}\n\
+         ratio of the medians: {ratio:.4}, which must be at most {RATIO_MAX}: {}",
+        latency_table(&rows),
+        each.join(", "),
+        if kept { "kept" } else { "not kept" }
+    )
+}
+
+fn percentiles(sliced: &Numbers, whole: &Numbers) -> String {
+    let milliseconds = |numbers: &Numbers| numbers.echo.percentile(99.0).as_secs_f64() * 1e3;
+    format!("{:.3} / {:.3} ms", milliseconds(sliced), milliseconds(whole))
+}
