@@ -111,8 +111,8 @@ fn judge(options: &Options, suite: &Suite, url: &str, cases: &[CaseId]) -> Resul
     outcomes.sort_unstable_by_key(|outcome| outcome.case);
     let failures = print::failures(&outcomes, options.strict);
     println!("{}", print::table(&outcomes));
-    println!("{}", print::exceptions(&outcomes));
-    troubles.iter().for_each(|trouble| println!("{trouble}"));
+    println!("{}{}", print::exceptions(&outcomes), print::missing(&outcomes));
+    troubles.iter().for_each(|trouble| println!("\n{trouble}"));
     let lax = outcomes.iter().filter(|outcome| outcome.verdict == report::Verdict::NonStrict).count();
     println!("\n{} cases in {:.0} s: {} failed", outcomes.len(), wall.as_secs_f64(), failures.len());
     println!("{lax} non-strict, {}", if options.strict { "which fail here" } else { "tolerated" });

@@ -53,10 +53,10 @@ fn row(name: &str, outcomes: &[&Outcome], shown: &[usize]) -> Vec<String> {
 /// The suite's words about every case that is not OK.
 pub(crate) fn exceptions(outcomes: &[Outcome]) -> String {
     let mut text = String::new();
-    for outcome in outcomes.iter().filter(|outcome| outcome.verdict != Verdict::Ok) {
+    for outcome in outcomes {
+        let Some(detail) = &outcome.detail else { continue };
         // Writing to a String cannot fail.
         let _ = write!(text, "\n{} {}", outcome.case, outcome.verdict.word());
-        let Some(detail) = &outcome.detail else { continue };
         let line = |label: &str, words: &str| format!("\n    {label:<9}{}", one_line(words));
         text += &line("case", &detail.description);
         text += &line("expected", &detail.expectation);
@@ -67,11 +67,29 @@ pub(crate) fn exceptions(outcomes: &[Outcome]) -> String {
     text
 }
 
+/// The cases that the suite says nothing about, a line for each section.
+pub(crate) fn missing(outcomes: &[Outcome]) -> String {
+    let mut text = String::new();
+    for section in &SECTIONS {
+        let cases: Vec<String> = outcomes
+            .iter()
+            .filter(|outcome| outcome.verdict == Verdict::Missing && outcome.case.section == section.number)
+            .map(|outcome| outcome.case.to_string())
+            .collect();
+        if !cases.is_empty() {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "\nMISSING: {}", cases.join(" "));
+        }
+    }
+    text
+}
+
 fn close(outcome: &Outcome, detail: &super::report::Detail) -> String {
-    let wanted: Vec<String> = detail.expected_close.codes.iter().map(u16::to_string).collect();
+    let codes = detail.expected_close.codes.iter().map(u16::to_string);
+    let wanted: Vec<String> = codes.chain(["no code".to_owned()]).collect();
     let got = outcome.close_code.map_or("no code".to_owned(), |code| code.to_string());
     let (how, words) = (&detail.behavior_close, &detail.result_close);
-    format!("{how}: wanted {} or no code, got {got}. {words}", wanted.join(" or "))
+    format!("{how}: wanted {}, got {got}. {words}", wanted.join(" or "))
 }
 
 /// The suite writes its descriptions with markup and line breaks.
@@ -114,6 +132,7 @@ mod tests {
         assert!(squeezed[0].contains("MISSING") && !squeezed[0].contains("UNCLEAN"), "{text}");
         assert!(squeezed.contains(&"| 1 framing | 2 | 1 | 1 | 0 | 0 | 0 | 1.0 |".to_owned()), "{text}");
         assert!(squeezed.contains(&"| all | 4 | 1 | 1 | 1 | 0 | 1 | 2.0 |".to_owned()), "{text}");
+        assert_eq!(missing(&outcomes), "\nMISSING: 13.1.1");
         assert_eq!(failures(&outcomes, false).len(), 1);
         assert_eq!(failures(&outcomes, true).len(), 2);
     }

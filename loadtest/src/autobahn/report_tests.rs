@@ -45,7 +45,7 @@ fn non_strict_fails_only_a_strict_run() {
 
 const INDEX: &str = r#"{ "server": {
   "1.1.1": {"behavior": "OK", "behaviorClose": "OK", "duration": 6, "remoteCloseCode": 1000, "reportfile": "a.json"},
-  "1.1.2": {"behavior": "OK", "behaviorClose": "WRONG CODE", "duration": 2, "remoteCloseCode": 1002, "reportfile": "b.json"}
+  "1.1.2": {"behavior": "OK", "behaviorClose": "WRONG CODE", "duration": 1795243965500, "remoteCloseCode": 1002, "reportfile": "b.json"}
 } }"#;
 
 const DETAIL: &str = r#"{ "description": "Send text.", "expectation": "Receive it.", "result": "Matches.",
@@ -65,6 +65,7 @@ fn a_report_is_read_and_a_case_it_does_not_tell_of_is_missing() {
     let verdicts: Vec<Verdict> = outcomes.iter().map(|outcome| outcome.verdict).collect();
     assert_eq!(verdicts, [Verdict::Ok, Verdict::WrongCode, Verdict::Missing]);
     assert_eq!(outcomes[1].close_code, Some(1002));
+    assert_eq!(outcomes[1].milliseconds, 0, "counted from 1970");
     let detail = outcomes[1].detail.as_ref().expect("what is not OK is told in full");
     assert_eq!(detail.expected_close.codes, [1000]);
     assert_eq!(detail.received(), r#"[["message","欢迎",false]]"#);
