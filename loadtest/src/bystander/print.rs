@@ -46,6 +46,11 @@ pub(super) fn footing(numbers: &Numbers) -> String {
             numbers.late.max().as_secs_f64() * 1e3
         ),
     ];
+    if numbers.is_disturbed() {
+        lines.push(
+            "disturbed: other work held the cores, and the longer latencies are its doing as well".to_owned(),
+        );
+    }
     lines.extend(numbers.endings.iter().map(|(words, count)| format!("{count} connections {words}")));
     lines.join("\n")
 }

@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 /// The poller sleeps in whole milliseconds, so the last one before a planned time is spent looking, not sleeping.
 const LOOKING: Duration = Duration::from_millis(1);
 
+/// A share of the time; with more of it spent waiting for a core, a p99 says more about the machine than about the server.
+const WAITED_MAX: f64 = 0.02;
+
 /// What came of a measurement.
 pub(super) struct Numbers {
     /// The bystander's echoes, from plan to arrival.
@@ -39,6 +42,12 @@ impl Numbers {
         self.room_faults.total() + self.echo_faults.total() == 0 && self.endings.is_empty()
     }
 
+    /// Whether one of the two had to wait for its core more than [`WAITED_MAX`].
+    pub(super) fn is_disturbed(&self) -> bool {
+        let shares = [Some(self.own_cpu), self.server_cpu];
+        shares.into_iter().flatten().filter_map(|share| share.waited).any(|waited| waited > WAITED_MAX)
+    }
+
     /// For other programs.
     pub(super) fn as_json(&self) -> serde_json::Value {
         json!({
@@ -51,6 +60,7 @@ impl Numbers {
             "deliveries_due": self.deliveries.1,
             "endings": self.endings,
             "own_cpu": self.own_cpu.as_json(),
+            "disturbed": self.is_disturbed(),
             "server_cpu": self.server_cpu.map(CpuShare::as_json),
         })
     }
