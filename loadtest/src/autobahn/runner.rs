@@ -52,6 +52,9 @@ struct Process {
 
 impl Process {
     fn stop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(Some(_))) {
+            return;
+        }
         if let Some(name) = &self.container {
             // Ending the client would leave the container running.
             let _ = quiet(Command::new("docker").args(["kill", name])).status();

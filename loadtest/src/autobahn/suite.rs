@@ -28,7 +28,9 @@ impl Suite {
     pub(crate) fn find() -> Result<Self, Unavailable> {
         match python::find().map_err(Unavailable::Failed)? {
             Some(python2) => install::install(&python2).map(Self::Installed).map_err(Unavailable::Failed),
-            None if engine_answers() => Ok(Self::Container),
+            None if docker(&["version", "--format", "{{.Server.Version}}"]) => {
+                container().map_err(Unavailable::Failed)
+            }
             None => Err(Unavailable::NoInterpreter(format!(
                 "no Python 2.7 runs (looked at {}), and no Docker engine answers",
                 python::PLACES
@@ -67,11 +69,18 @@ impl Suite {
     }
 }
 
-/// A client without its engine is of no use: only the engine's answer counts.
-fn engine_answers() -> bool {
+/// Fetches the image before any group's time runs.
+fn container() -> Result<Suite, String> {
+    if docker(&["image", "inspect", IMAGE]) || docker(&["pull", "--quiet", IMAGE]) {
+        return Ok(Suite::Container);
+    }
+    Err(format!("no Python 2.7 runs, and the Docker engine here cannot fetch {IMAGE}"))
+}
+
+/// Whether the engine does it. A client without its engine is of no use: only the engine's answer counts.
+fn docker(arguments: &[&str]) -> bool {
     let mut command = Command::new("docker");
-    command.args(["version", "--format", "{{.Server.Version}}"]);
-    let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let quiet = command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     quiet.status().is_ok_and(|status| status.success())
 }
 
