@@ -2,7 +2,7 @@
 
 use super::run::{self, Numbers};
 use super::{Load, Server, print};
-use crate::measure::{Latency, latency_table};
+use crate::measure::{Cores, Latency, latency_table};
 use serde_json::json;
 use std::error::Error;
 use std::time::Duration;
@@ -23,9 +23,15 @@ impl Rounds {
         self.0.iter().map(|numbers| numbers.echo.percentile(99.0)).min().unwrap_or(Duration::MAX)
     }
 
+    /// The rounds in which nothing else held the cores, or all where there are none.
+    fn quiet(&self) -> Vec<&Numbers> {
+        let quiet: Vec<&Numbers> = self.0.iter().filter(|numbers| !numbers.is_disturbed()).collect();
+        if quiet.is_empty() { self.0.iter().collect() } else { quiet }
+    }
+
     fn sum(&self, which: impl Fn(&Numbers) -> &Latency) -> Latency {
         let mut sum = Latency::new();
-        self.0.iter().for_each(|numbers| sum.add(which(numbers)));
+        self.quiet().into_iter().for_each(|numbers| sum.add(which(numbers)));
         sum
     }
 
@@ -38,12 +44,12 @@ impl Rounds {
 pub(super) fn run(
     load: &Load,
     rounds: usize,
-    pinned: bool,
+    cores: Option<Cores>,
 ) -> Result<(serde_json::Value, bool), Box<dyn Error>> {
     let mut both = [Rounds::default(), Rounds::default()];
     for round in 1..=rounds.max(1) {
         for ((name, arguments), walk) in WALKS.iter().zip(&mut both) {
-            let server = Server::launch(arguments, pinned)?;
+            let server = Server::launch(arguments, cores)?;
             let numbers = run::measure(&server, load)?;
             println!("\nround {round}, {name}:{}", print::numbers(&numbers));
             walk.0.push(numbers);
@@ -72,8 +78,11 @@ fn closing(sliced: &Rounds, whole: &Rounds, ratio: f64, kept: bool) -> String {
     let each: Vec<String> =
         sliced.0.iter().zip(&whole.0).map(|(sliced, whole)| percentiles(sliced, whole)).collect();
     format!(
-        "\nall rounds together:\n{}\np99 of the echo by round, sliced / whole pass: {}\n\
+        "\n{} sliced and {} whole-pass rounds of {} together, without the disturbed ones if there are others:\n{}\np99 of the echo by round, sliced / whole pass: {}\n\
          lowest to lowest (other work on the machine only adds): {ratio:.4}, which must be at most {RATIO_MAX}: {}",
+        sliced.quiet().len(),
+        whole.quiet().len(),
+        sliced.0.len(),
         latency_table(&rows),
         each.join(", "),
         if kept { "kept" } else { "not kept" }

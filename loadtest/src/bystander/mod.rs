@@ -10,7 +10,7 @@ mod print;
 mod run;
 
 use crate::launch::Launched;
-use crate::measure::{cores, pin, raise_open_files};
+use crate::measure::{Cores, raise_open_files};
 use clap::Args;
 use std::error::Error;
 use std::fs;
@@ -37,7 +37,7 @@ pub(crate) struct Options {
     /// How often each of the two is measured.
     #[arg(long, default_value_t = 3, requires = "compare_walk")]
     rounds: usize,
-    /// Leaves it to the kernel which core runs what. Otherwise a server that we start has core 0, and the load core 1.
+    /// Leaves it to the kernel which core runs what. Otherwise a server that we start is kept to one, and the load to another.
     #[arg(long)]
     no_pin: bool,
     /// Writes the numbers as JSON.
@@ -91,10 +91,10 @@ struct Server {
 }
 
 impl Server {
-    fn launch(arguments: &[&str], pinned: bool) -> Result<Self, Box<dyn Error>> {
+    fn launch(arguments: &[&str], cores: Option<Cores>) -> Result<Self, Box<dyn Error>> {
         let launched = Launched::start(arguments)?;
-        if pinned {
-            pin(Some(launched.pid()), 0)?;
+        if let Some(cores) = cores {
+            cores.part(launched.pid())?;
         }
         Ok(Self { origin: launched.url(""), pid: Some(launched.pid()), _launched: Some(launched) })
     }
@@ -107,15 +107,13 @@ impl Server {
 /// When a server cannot be started or the connections not be opened.
 pub(crate) fn run(options: Options) -> Result<ExitCode, Box<dyn Error>> {
     raise_open_files(options.load.members as usize + OTHERS)?;
-    let pinned = !options.no_pin && options.url.is_none() && cores() > 1;
-    if pinned {
-        pin(None, 1)?;
-    }
-    println!("{}", print::setting(&options.load, pinned, options.url.is_none()));
+    let parted = !options.no_pin && options.url.is_none();
+    let cores = if parted { Cores::two() } else { None };
+    println!("{}", print::setting(&options.load, cores, options.url.is_none()));
     let (numbers, good) = if options.compare_walk {
-        compare::run(&options.load, options.rounds, pinned)?
+        compare::run(&options.load, options.rounds, cores)?
     } else {
-        single(&options, pinned)?
+        single(&options, cores)?
     };
     if let Some(path) = &options.json {
         fs::write(path, serde_json::to_string_pretty(&numbers)?)?;
@@ -123,12 +121,12 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Box<dyn Error>> {
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn single(options: &Options, pinned: bool) -> Result<(serde_json::Value, bool), Box<dyn Error>> {
+fn single(options: &Options, cores: Option<Cores>) -> Result<(serde_json::Value, bool), Box<dyn Error>> {
     let server = match &options.url {
         Some(url) => {
             Server { origin: url.trim_end_matches('/').to_owned(), pid: options.pid, _launched: None }
         }
-        None => Server::launch(&[], pinned)?,
+        None => Server::launch(&[], cores)?,
     };
     let numbers = run::measure(&server, &options.load)?;
     println!("{}", print::numbers(&numbers));

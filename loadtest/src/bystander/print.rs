@@ -2,18 +2,20 @@
 
 use super::Load;
 use super::run::Numbers;
-use crate::measure::{CpuShare, Faults, latency_table};
+use crate::measure::{Cores, CpuShare, Faults, latency_table};
 use std::time::Duration;
 
 /// A message sent later than this after its plan is told.
 const LATE: Duration = Duration::from_millis(1);
 
 /// What is about to be measured, and where.
-pub(super) fn setting(load: &Load, pinned: bool, ours: bool) -> String {
-    let place = match (pinned, ours) {
-        (true, _) => "the server has core 0 to itself and the load core 1",
-        (false, true) => "server and load share the machine as the kernel likes",
-        (false, false) => "the server runs as it was started",
+pub(super) fn setting(load: &Load, cores: Option<Cores>, ours: bool) -> String {
+    let place = match (cores, ours) {
+        (Some(Cores { server, load }), _) => {
+            format!("the server is kept to core {server} and the load to core {load}")
+        }
+        (None, true) => "server and load share the machine as the kernel likes".to_owned(),
+        (None, false) => "the server runs as it was started".to_owned(),
     };
     format!(
         "{} members of one room get {} messages of {} B a second, all from one of them; a bystander has {} messages a second \

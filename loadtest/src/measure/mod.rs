@@ -6,6 +6,6 @@ mod process;
 mod receipts;
 
 pub(crate) use latency::{Latency, latency_table};
-pub(crate) use machine::{cores, pin, raise_open_files};
+pub(crate) use machine::{Cores, raise_open_files};
 pub(crate) use process::{CpuClock, CpuShare, Memory};
 pub(crate) use receipts::{Faults, Receipts};
