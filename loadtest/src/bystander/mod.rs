@@ -34,7 +34,7 @@ pub(crate) struct Options {
     /// the first has a p99 of at most a tenth of the second's.
     #[arg(long, conflicts_with_all = ["url", "pid"])]
     compare_walk: bool,
-    /// How often each of the two is measured.
+    /// How often each of the two is measured undisturbed; where other work holds the cores, up to twice as often in all.
     #[arg(long, default_value_t = 3, requires = "compare_walk")]
     rounds: usize,
     /// Leaves it to the kernel which core runs what. Otherwise a server that we start is kept to one, and the load to another.

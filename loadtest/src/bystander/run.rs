@@ -125,10 +125,11 @@ impl Stage {
         hall.echo.start(start, measured_from);
         loop {
             let now = Instant::now();
+            // Also at the end: what a stall kept us from sending was planned all the same.
+            self.send_what_is_due(hall, now, end);
             if now >= end {
                 return Ok(());
             }
-            self.send_what_is_due(hall, now);
             let due = hall.room.due().min(hall.echo.due()).min(end);
             self.turn(hall, sleep_until(due, now))?;
         }
@@ -156,13 +157,13 @@ impl Stage {
         Ok(())
     }
 
-    fn send_what_is_due(&mut self, hall: &mut Hall, now: Instant) {
+    fn send_what_is_due(&mut self, hall: &mut Hall, now: Instant, end: Instant) {
         let streams = [
             (&mut hall.room, self.publisher, &mut self.publication),
             (&mut hall.echo, self.bystander, &mut self.request),
         ];
         for (stream, sender, frame) in streams {
-            while stream.due() <= now {
+            while stream.due() <= now.min(end) {
                 frame.stamp(0, stream.send(now));
                 if let Some(peer) = self.swarm.peer(sender) {
                     peer.send(frame.as_bytes());
