@@ -35,6 +35,8 @@ impl Launched {
         let mut child = Command::new(&binary)
             .args(["--listen", "127.0.0.1:0"])
             .args(extra_args)
+            // It is a word to this harness; the server has variables of its own.
+            .env_remove("FANLINE_BIN")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

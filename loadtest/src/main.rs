@@ -3,6 +3,8 @@
 
 mod autobahn;
 mod bystander;
+mod client;
+mod conform;
 mod idle;
 mod launch;
 mod measure;
@@ -28,6 +30,8 @@ enum Mode {
     Autobahn(autobahn::Options),
     /// Measures what the fan-out of a large room does to another connection's echo.
     Bystander(bystander::Options),
+    /// Checks a server against RFC 6455, RFC 7692 and RFC 9112, case by case.
+    Conform(conform::Options),
     /// Measures the server's own memory per idle connection.
     Idle(idle::Options),
 }
@@ -36,6 +40,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().mode {
         Mode::Autobahn(options) => autobahn::run(options),
         Mode::Bystander(options) => bystander::run(options),
+        Mode::Conform(options) => conform::run(options),
         Mode::Idle(options) => idle::run(options),
     };
     outcome.unwrap_or_else(|error| {

@@ -29,7 +29,7 @@ fn row_13_rooms_have_any_name_with_and_without_a_slash_at_the_end() {
 fn row_21_text_stays_text_and_binary_stays_binary_for_every_member() {
     let server = Process::start(&["--listen", "127.0.0.1:0"]);
     let (mut a, mut b) = (connect(server.addr(), "/chat/x"), connect(server.addr(), "/chat/x"));
-    let file: Vec<u8> = (0..3_000_000u32).map(|i| (i * 7 >> 3) as u8).collect();
+    let file: Vec<u8> = (0..3_000_000u32).map(|i| ((i * 7) >> 3) as u8).collect();
     for message in
         [Message::Text("text".into()), Message::Binary(file.into()), Message::Binary(vec![].into())]
     {
