@@ -17,7 +17,7 @@ fn meet(mischief: Mischief) -> Result<Numbers, String> {
             size: 64,
             seconds: 0.35,
             warm_up: 0.05,
-            drain: 0.3,
+            drain: 1.0,
             room_path: "/chat/bystander".to_owned(),
             echo_path: "/echo".to_owned(),
         },
