@@ -1,3 +1,5 @@
+//! Verdicts, and the reading of reports.
+
 use super::*;
 
 fn case(text: &str) -> CaseId {

@@ -1,3 +1,5 @@
+//! The measurement against servers with a known fault: each must be told by its kind.
+
 use super::run::{Numbers, measure};
 use super::*;
 use crate::measure::Faults;

@@ -1,3 +1,5 @@
+//! Frames cut anywhere, and what no server may send.
+
 use super::*;
 
 fn server_frame(first: u8, payload: &[u8]) -> Vec<u8> {

@@ -1,3 +1,5 @@
+//! The swarm against servers that are right, slow to read, wrong, or gone.
+
 use super::*;
 use crate::synthetic::{self, Mischief};
 use std::io::{Read, Write};
