@@ -1,9 +1,16 @@
 //! The harness of Fanline: each mode is a module with its `Options` and a `run`.
 #![forbid(unsafe_code)]
 
+mod autobahn;
+mod bystander;
 mod client;
 mod conform;
+mod idle;
 mod launch;
+mod measure;
+mod reactor;
+#[cfg(test)]
+mod synthetic;
 
 use std::process::ExitCode;
 
@@ -19,13 +26,22 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Mode {
+    /// Runs the Autobahn test suite against a server and prints what is not OK.
+    Autobahn(autobahn::Options),
+    /// Measures what the fan-out of a large room does to another connection's echo.
+    Bystander(bystander::Options),
     /// Checks a server against RFC 6455, RFC 7692 and RFC 9112, case by case.
     Conform(conform::Options),
+    /// Measures the server's own memory per idle connection.
+    Idle(idle::Options),
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().mode {
+        Mode::Autobahn(options) => autobahn::run(options),
+        Mode::Bystander(options) => bystander::run(options),
         Mode::Conform(options) => conform::run(options),
+        Mode::Idle(options) => idle::run(options),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error}");

@@ -1,0 +1,229 @@
+//! One connection to the server, from connecting to its end.
+
+use super::Workload;
+use super::frame::{FrameReader, Message, Opcode, Premasked};
+use super::target::Target;
+use mio::net::TcpStream;
+use std::fmt;
+use std::io::{self, ErrorKind, Read, Write};
+use std::mem;
+use std::rc::Rc;
+use std::time::Instant;
+
+/// A response head longer than this is refused.
+const HEAD_BYTES_MAX: usize = 8 * 1024;
+
+/// A connection. Between messages it holds no buffer.
+pub(crate) struct Peer {
+    /// The number that the workload gave it.
+    pub(crate) seat: usize,
+    stream: TcpStream,
+    phase: Phase,
+    outbox: Vec<u8>,
+}
+
+enum Phase {
+    Connecting(Rc<Target>),
+    Upgrading(Rc<Target>, Vec<u8>),
+    Open(FrameReader),
+    Ended,
+}
+
+/// How a connection ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Ending {
+    /// The handshake failed.
+    Refused(String),
+    /// The server closed it, with this code if it gave one.
+    Closed(Option<u16>),
+    /// The bytes ended without a Close frame.
+    Lost(ErrorKind),
+    /// The server sent what no server may send.
+    Violation(&'static str),
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(why) => write!(f, "handshake refused: {why}"),
+            Self::Closed(Some(code)) => write!(f, "closed by the server with {code}"),
+            Self::Closed(None) => write!(f, "closed by the server without a code"),
+            Self::Lost(kind) => write!(f, "lost: {kind}"),
+            Self::Violation(what) => write!(f, "the server sent {what}"),
+        }
+    }
+}
+
+impl From<io::Error> for Ending {
+    fn from(error: io::Error) -> Self {
+        Self::Lost(error.kind())
+    }
+}
+
+impl Peer {
+    pub(super) fn new(seat: usize, stream: TcpStream, target: Rc<Target>) -> Self {
+        Self { seat, stream, phase: Phase::Connecting(target), outbox: Vec::new() }
+    }
+
+    pub(super) fn stream(&mut self) -> &mut TcpStream {
+        &mut self.stream
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.phase, Phase::Ended)
+    }
+
+    /// Sends bytes now, as far as the socket takes them, and the rest when it takes more.
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
+        if self.has_ended() {
+            return;
+        }
+        let idle = self.outbox.is_empty();
+        // An error shows again in the next read, where the end is told.
+        let sent = if idle { write_some(&mut self.stream, bytes).unwrap_or(bytes.len()) } else { 0 };
+        self.outbox.extend_from_slice(&bytes[sent..]);
+    }
+
+    /// Begins the closing handshake with 1000.
+    pub(crate) fn close(&mut self) {
+        self.send(Premasked::new(Opcode::Close, &1000_u16.to_be_bytes()).as_bytes());
+    }
+
+    /// The socket takes bytes: goes on with connecting, or with what could not be sent.
+    pub(super) fn writable(&mut self, workload: &mut impl Workload) {
+        if let Err(ending) = self.try_write() {
+            self.end(ending, workload);
+        }
+    }
+
+    fn try_write(&mut self) -> Result<(), Ending> {
+        if let Phase::Connecting(target) = &self.phase {
+            if let Some(error) = self.stream.take_error()? {
+                return Err(error.into());
+            }
+            match self.stream.peer_addr() {
+                Err(error) if error.kind() == ErrorKind::NotConnected => return Ok(()),
+                connected => connected.map(drop)?,
+            }
+            let target = Rc::clone(target);
+            self.stream.set_nodelay(true)?;
+            self.outbox.extend_from_slice(&target.request);
+            self.phase = Phase::Upgrading(target, Vec::new());
+        }
+        if !self.outbox.is_empty() {
+            let sent = write_some(&mut self.stream, &self.outbox)?;
+            if sent == self.outbox.len() {
+                self.outbox = Vec::new();
+            } else {
+                self.outbox.drain(..sent);
+            }
+        }
+        Ok(())
+    }
+
+    /// The socket has bytes. A short read is the last one, unless the other side has closed.
+    pub(super) fn readable(&mut self, buffer: &mut [u8], closed: bool, workload: &mut impl Workload) {
+        while !self.has_ended() {
+            let read = match self.stream.read(buffer) {
+                Ok(0) => return self.end(Ending::Lost(ErrorKind::UnexpectedEof), workload),
+                Ok(read) => read,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return self.end(error.into(), workload),
+            };
+            self.receive(&buffer[..read], Instant::now(), workload);
+            if read < buffer.len() && !closed {
+                return;
+            }
+        }
+    }
+
+    fn receive(&mut self, bytes: &[u8], at: Instant, workload: &mut impl Workload) {
+        match mem::replace(&mut self.phase, Phase::Ended) {
+            Phase::Upgrading(target, head) => self.receive_head(target, head, bytes, at, workload),
+            Phase::Open(reader) => self.receive_frames(reader, bytes, at, workload),
+            Phase::Connecting(_) => {
+                self.end(Ending::Refused("bytes before the request".to_owned()), workload)
+            }
+            Phase::Ended => {}
+        }
+    }
+
+    fn receive_head(
+        &mut self,
+        target: Rc<Target>,
+        mut head: Vec<u8>,
+        bytes: &[u8],
+        at: Instant,
+        workload: &mut impl Workload,
+    ) {
+        head.extend_from_slice(bytes);
+        let Some(end) = head.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4) else {
+            if head.len() > HEAD_BYTES_MAX {
+                return self.end(Ending::Refused("the response head does not end".to_owned()), workload);
+            }
+            self.phase = Phase::Upgrading(target, head);
+            return;
+        };
+        if let Err(why) = target.check(&head[..end]) {
+            return self.end(Ending::Refused(why), workload);
+        }
+        self.phase = Phase::Open(FrameReader::default());
+        workload.opened(self);
+        if end < head.len() {
+            self.receive(&head[end..], at, workload);
+        }
+    }
+
+    fn receive_frames(
+        &mut self,
+        mut reader: FrameReader,
+        bytes: &[u8],
+        at: Instant,
+        workload: &mut impl Workload,
+    ) {
+        let mut closed = None;
+        self.phase = Phase::Open(FrameReader::default());
+        let read = reader.feed(bytes, |message| match message {
+            // §5.5.1: nothing counts after a Close.
+            _ if closed.is_some() => {}
+            Message::Close(payload) => closed = Some(close_code(payload)),
+            Message::Ping(payload) => self.send(Premasked::new(Opcode::Pong, payload).as_bytes()),
+            message => workload.message(self, message, at),
+        });
+        if let Err(what) = read {
+            self.end(Ending::Violation(what), workload);
+        } else if let Some(code) = closed {
+            let payload = code.map(u16::to_be_bytes);
+            self.send(
+                Premasked::new(Opcode::Close, payload.as_ref().map_or(&[], |code| &code[..])).as_bytes(),
+            );
+            self.end(Ending::Closed(code), workload);
+        } else {
+            self.phase = Phase::Open(reader);
+        }
+    }
+
+    fn end(&mut self, ending: Ending, workload: &mut impl Workload) {
+        self.phase = Phase::Ended;
+        workload.ended(self, ending);
+    }
+}
+
+fn close_code(payload: &[u8]) -> Option<u16> {
+    payload.first_chunk().map(|code| u16::from_be_bytes(*code))
+}
+
+/// Writes until everything is gone or the socket takes no more.
+fn write_some(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    let mut sent = 0;
+    while sent < bytes.len() {
+        match stream.write(&bytes[sent..]) {
+            Ok(more) => sent += more,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(sent)
+}

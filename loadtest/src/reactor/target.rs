@@ -1,0 +1,104 @@
+//! The server to connect to: where it is, and the one request that opens every connection.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sha1::{Digest, Sha1};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::rc::Rc;
+
+/// RFC 6455 §1.3.
+const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// A route of a server, with the handshake that opens it.
+///
+/// All connections of a run share one key: it saves hashing on this side, and a server cannot tell.
+#[derive(Debug)]
+pub(crate) struct Target {
+    /// Where to connect to.
+    pub(crate) address: SocketAddr,
+    /// The whole head of the request.
+    pub(crate) request: Vec<u8>,
+    accept: String,
+}
+
+impl Target {
+    /// Parses `ws://host[:port]/path` and resolves the host.
+    ///
+    /// # Errors
+    /// In words, when it is no such address or the host has none.
+    pub(crate) fn new(url: &str) -> Result<Rc<Self>, String> {
+        let rest = url.strip_prefix("ws://").ok_or_else(|| format!("{url}: an address begins with ws://"))?;
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let path = if path.is_empty() { "/" } else { path };
+        let address = resolve(authority).map_err(|error| format!("{url}: {error}"))?;
+        let key = STANDARD.encode(std::array::from_fn::<u8, 16, _>(|_| fastrand::u8(..)));
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {authority}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        );
+        Ok(Rc::new(Self { address, request: request.into_bytes(), accept: accept_for(&key) }))
+    }
+
+    /// Whether a response head opens the connection.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn check(&self, head: &[u8]) -> Result<(), String> {
+        let mut headers = [httparse::EMPTY_HEADER; 32];
+        let mut response = httparse::Response::new(&mut headers);
+        response.parse(head).map_err(|error| format!("the response head is malformed: {error}"))?;
+        match response.code {
+            Some(101) => {}
+            code => return Err(format!("answered {} instead of 101", code.unwrap_or_default())),
+        }
+        let accept =
+            response.headers.iter().find(|header| header.name.eq_ignore_ascii_case("sec-websocket-accept"));
+        match accept {
+            Some(header) if header.value.trim_ascii() == self.accept.as_bytes() => Ok(()),
+            _ => Err("the accept value does not fit the key".to_owned()),
+        }
+    }
+}
+
+fn resolve(authority: &str) -> std::io::Result<SocketAddr> {
+    let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let mut found =
+        if has_port { authority.to_socket_addrs() } else { format!("{authority}:80").to_socket_addrs() }?;
+    found.next().ok_or_else(|| std::io::Error::other("the host has no address"))
+}
+
+/// RFC 6455 §4.2.2, step 5.4.
+pub(crate) fn accept_for(key: &str) -> String {
+    STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s1_3_the_accept_value_of_the_sample_key() {
+        assert_eq!(accept_for("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[test]
+    fn an_address_has_host_port_and_path() {
+        let target = Target::new("ws://127.0.0.1:4000/chat/a?b=c").expect("an address");
+        assert_eq!(target.address, SocketAddr::from(([127, 0, 0, 1], 4000)));
+        let head = String::from_utf8(target.request.clone()).expect("text");
+        assert!(head.starts_with("GET /chat/a?b=c HTTP/1.1\r\nHost: 127.0.0.1:4000\r\n"), "{head}");
+        assert_eq!(Target::new("ws://127.0.0.1").expect("an address").address.port(), 80);
+        assert!(Target::new("http://127.0.0.1/").is_err());
+    }
+
+    #[test]
+    fn a_head_must_be_101_and_fit_the_key() {
+        let target = Target::new("ws://127.0.0.1:4000/").expect("an address");
+        let head = |status: &str, accept: &str| {
+            target.check(format!("HTTP/1.1 {status}\r\nsec-websocket-accept: {accept}\r\n\r\n").as_bytes())
+        };
+        assert_eq!(head("101 Switching Protocols", &target.accept), Ok(()));
+        assert!(head("101 Switching Protocols", "AAAA").is_err());
+        assert_eq!(head("503 Busy", &target.accept), Err("answered 503 instead of 101".to_owned()));
+    }
+}
