@@ -20,7 +20,7 @@ set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 ROOT=$PWD
 SELF=$ROOT/loadtest/verify.sh
-CACHE=${FANLINE_CACHE:-${HOME:-/tmp}/.cache/fanline}
+export FANLINE_CACHE=${FANLINE_CACHE:-${HOME:-/tmp}/.cache/fanline}  # the Autobahn run keeps its own there, too
 LOGS=$ROOT/target/verify
 RESULTS=$LOGS/results
 DEADLINE=$((SECONDS + ${VERIFY_SECONDS:-900}))
@@ -89,7 +89,7 @@ count_idle()     { count_plain "$1" | skips_fail || { grep -q bytes "$1" && coun
 count_interop()  { count_node "$1" | skips_fail; }
 count_browser()  { count_node "$1" | skips_fail; }
 count_tests()    { count_nextest "$1" || count_cargo "$1"; }
-count_autobahn() { if [ "$2" = "$SKIPPED" ]; then echo "0 0 1"; else count_plain "$1"; fi; }
+count_autobahn() { if [ "$2" = "$SKIPPED" ]; then echo "0 0 1"; else count_plain "$1" || count_cases "$1"; fi; }
 
 # What a harness skipped is something that could not run.
 skips_fail() { awk '{ print $1, $2 + $3, 0 }'; }
@@ -99,6 +99,12 @@ count_exit() { if [ "$2" = 0 ]; then echo "1 0 0"; else echo "0 1 0"; fi; }
 # The last `N passed, N failed, N skipped`.
 count_plain() {
   awk '/^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$/ { line = $1 " " $3 " " $5 }
+       END { if (line == "") exit 1; print line }' "$1"
+}
+
+# `349 cases in 70 s: 0 failed`
+count_cases() {
+  awk '/^[0-9]+ cases in [0-9.]+ s: [0-9]+ failed$/ { line = ($1 - $6) " " $6 " 0" }
        END { if (line == "") exit 1; print line }' "$1"
 }
 
@@ -259,14 +265,14 @@ setup_chromium() {
 }
 
 # One environment per set of requirements, so that an old one is never half right.
-venv_folder() { echo "$CACHE/interop-$(cksum <tests/interop/requirements.txt | cut -d' ' -f1)"; }
+venv_folder() { echo "$FANLINE_CACHE/interop-$(cksum <tests/interop/requirements.txt | cut -d' ' -f1)"; }
 
 setup_venv() {
   local folder python
   folder=$(venv_folder)
   [ -e "$folder/complete" ] && return
   python=$(recent_python) || { missing "Python 3.11 or newer"; return; }
-  mkdir -p "$CACHE"
+  mkdir -p "$FANLINE_CACHE"
   if ! make_venv "$python" "$folder" && ! { install_packages python3-venv && make_venv "$python" "$folder"; }; then
     missing "a Python virtual environment: Debian's package python3-venv"
   elif "$folder/bin/python" -m pip --quiet install --requirement tests/interop/requirements.txt; then
