@@ -86,6 +86,12 @@ const untilState = (page, state) =>
 const untilMessages = (page, count, kind = "text") =>
   until(page, `${count} messages`, (count, kind) => document.querySelectorAll(`#messages [data-kind=${kind}]`).length >= count, count, kind);
 
+const untilEndInView = (page) =>
+  until(page, "sight of the list's end", () => {
+    const log = document.getElementById("log");
+    return log.scrollHeight - log.scrollTop - log.clientHeight < 2;
+  });
+
 /** Through the page's own form, as a person does; setting the value spares typing long texts. */
 async function say(page, text) {
   await page.evaluate((text) => {
@@ -221,6 +227,35 @@ describe("the chat page", { timeout: 10 * TEST_MS }, () => {
     assert.equal(await page.$eval("#text", (field) => field.value), "");
   });
 
+  it("leaves Enter to an input method that is composing", async () => {
+    const page = await openTab("composing");
+    await page.evaluate(() => {
+      const field = document.getElementById("text");
+      field.value = "fangjian";
+      field.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", isComposing: true, bubbles: true, cancelable: true }));
+      field.value = "房间";
+      field.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", bubbles: true, cancelable: true }));
+    });
+    await untilMessages(page, 1);
+    assert.deepEqual(await messages(page), ["房间"]);
+  });
+
+  it("follows the newest message, but not away from a reader who scrolled up", async () => {
+    const page = await openTab("long");
+    for (let i = 1; i <= 60; i += 1) await say(page, `line ${i}`);
+    await untilMessages(page, 60);
+    await untilEndInView(page);
+    await page.$eval("#log", (log) => { log.scrollTop = 0; });
+    await until(page, "the scrolling noticed", () => list.pinned === false);
+    await say(page, "line 61");
+    await untilMessages(page, 61);
+    assert.equal(await page.$eval("#log", (log) => log.scrollTop), 0);
+    assert.equal(await shown(page, "newest"), true);
+    await page.click("#newest");
+    await until(page, "the button gone", () => document.getElementById("newest").hidden);
+    await untilEndInView(page);
+  });
+
   it("goes from one room to another and hears only the new one", async () => {
     const [page, old, fresh] = [await openTab("old"), await openTab("old"), await openTab("new")];
     await enterRoom(page, "new");
@@ -256,6 +291,8 @@ describe("the chat page", { timeout: 10 * TEST_MS }, () => {
     assert.equal(await page.evaluate(() => document.getElementById("messages").childElementCount), 500);
     assert.equal((await messages(page))[0], "message 121");
     assert.match(await textOf(page, "kept"), /last 500 of 620/);
+    await untilEndInView(page);
+    assert.equal(await shown(page, "newest"), false);
   });
 
   it("reconnects, visibly, after the server went away with 1001 and came back", async () => {
@@ -280,6 +317,17 @@ describe("the chat page", { timeout: 10 * TEST_MS }, () => {
     } finally {
       await own.stop();
     }
+  });
+
+  it("waits twice as long after every failed attempt, never the same time, never above 30 s", async () => {
+    const page = await openTab(null);
+    const delays = await page.evaluate(() =>
+      Array.from({ length: 12 }, (_, attempt) => Array.from({ length: 50 }, () => retryDelay(attempt + 1))));
+    delays.forEach((some, attempt) => {
+      const ceiling = Math.min(30_000, 500 * 2 ** attempt);
+      assert.ok(some.every((delay) => delay >= ceiling / 2 && delay <= ceiling), `attempt ${attempt + 1}: ${some}`);
+      assert.ok(new Set(some).size > 40, `attempt ${attempt + 1} has no jitter`);
+    });
   });
 
   it("says 1006, not clean, when the connection is lost without a word, and stops trying on Leave", async () => {
