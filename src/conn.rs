@@ -1,0 +1,290 @@
+//! One connection's whole life: `Head → Open → Closing → Closed`, RFC 6455 §4 and §7, without I/O.
+
+use std::borrow::Cow;
+
+use crate::http::head::HeadReader;
+use crate::http::response::Refusal;
+use crate::input::Input;
+use crate::limits::Limits;
+use crate::outbound::Outbound;
+use crate::ws::close::CloseReason;
+use crate::ws::extension::DeflateParams;
+use crate::ws::frame::Opcode;
+use crate::ws::message::Received;
+use crate::ws::session::{Incoming, Session, Workbench};
+
+/// A connection, from its first byte to its last.
+#[derive(Debug)]
+pub struct Conn {
+    phase: Phase,
+}
+
+/// Each phase owns what only it needs.
+#[derive(Debug)]
+enum Phase {
+    /// Waiting for a request head, the first or a later one on a connection that is kept alive.
+    Head(HeadReader),
+    /// The handler has the head and has not decided whether to let the client in.
+    Deciding(Box<[u8]>),
+    /// WebSocket in both directions.
+    Open(Session),
+    /// We sent a Close; the peer has not answered.
+    Closing(Box<Farewell>),
+    /// Nothing more is read or queued; what is queued still leaves.
+    Closed,
+}
+
+#[derive(Debug)]
+struct Farewell {
+    session: Session,
+    sent: CloseReason,
+}
+
+/// Which phase a connection is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Waiting for a request head.
+    Head,
+    /// Waiting for the handler's decision.
+    Deciding,
+    /// WebSocket in both directions.
+    Open,
+    /// Waiting for the peer's Close.
+    Closing,
+    /// Over.
+    Closed,
+}
+
+/// How a WebSocket connection ended, as RFC 6455 §7.1.4 to §7.1.6 put it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Closed {
+    /// The close code: what the one who began said, 1005 where it gave none, 1006 where the connection was lost.
+    pub code: u16,
+    /// The reason that came with the code.
+    pub reason: String,
+    /// Whether Close frames went in both directions.
+    pub clean: bool,
+    /// Who ended it.
+    pub by: ClosedBy,
+}
+
+/// Who ended a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClosedBy {
+    /// The peer sent a Close.
+    Peer,
+    /// The server sent a Close: the handler asked for it, the peer broke the protocol, or the server stops.
+    Server,
+    /// Neither: the transport failed, or the peer fell silent.
+    Loss,
+}
+
+impl Closed {
+    fn by_server(sent: &CloseReason, clean: bool) -> Self {
+        let (code, reason) = (sent.code().get(), sent.text().to_owned());
+        Self { code, reason, clean, by: ClosedBy::Server }
+    }
+
+    fn by_peer(reason: Option<&CloseReason>) -> Self {
+        // §7.1.5: a Close without a code is reported as 1005.
+        let (code, reason) = reason.map_or((1005, String::new()), |r| (r.code().get(), r.text().to_owned()));
+        Self { code, reason, clean: true, by: ClosedBy::Peer }
+    }
+
+    fn lost() -> Self {
+        Self { code: 1006, reason: String::new(), clean: false, by: ClosedBy::Loss }
+    }
+}
+
+/// What came out of the bytes received.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event<'i> {
+    /// A complete request head.
+    Head(Cow<'i, [u8]>),
+    /// What began as a request and cannot become one.
+    BadHead(Refusal),
+    /// A message.
+    Message(Received<'i>),
+    /// The WebSocket connection has ended; what answers the peer is queued.
+    Ended(Closed),
+}
+
+impl Default for Conn {
+    fn default() -> Self {
+        Self { phase: Phase::Head(HeadReader::default()) }
+    }
+}
+
+impl Conn {
+    /// A connection that is open already, as if the handshake had just been answered.
+    pub fn opened(deflate: Option<DeflateParams>) -> Self {
+        Self { phase: Phase::Open(Session::new(deflate)) }
+    }
+
+    /// Which phase the connection is in.
+    pub fn stage(&self) -> Stage {
+        match &self.phase {
+            Phase::Head(_) => Stage::Head,
+            Phase::Deciding(_) => Stage::Deciding,
+            Phase::Open(_) => Stage::Open,
+            Phase::Closing(_) => Stage::Closing,
+            Phase::Closed => Stage::Closed,
+        }
+    }
+
+    /// What was agreed on compression, once open.
+    pub fn deflate(&self) -> Option<DeflateParams> {
+        match &self.phase {
+            Phase::Open(session) => session.deflate(),
+            Phase::Head(_) | Phase::Deciding(_) | Phase::Closing(_) | Phase::Closed => None,
+        }
+    }
+
+    /// Bytes kept of a head or a message in the making.
+    pub fn buffered(&self) -> usize {
+        match &self.phase {
+            Phase::Head(reader) => reader.buffered(),
+            Phase::Deciding(head) => head.len(),
+            Phase::Open(session) => session.buffered(),
+            Phase::Closing(farewell) => farewell.session.buffered(),
+            Phase::Closed => 0,
+        }
+    }
+
+    /// Takes from `input` until there is an event; `None` once the input is used up, or has to wait for a decision.
+    ///
+    /// Pongs and Close frames that answer the peer are queued in `out`.
+    pub fn receive<'i>(
+        &mut self,
+        input: &mut Input<'i>,
+        limits: &Limits,
+        bench: &mut Workbench<'_>,
+        out: &mut Outbound,
+    ) -> Option<Event<'i>> {
+        match &mut self.phase {
+            Phase::Head(reader) => match reader.read(input, limits) {
+                Ok(head) => head.map(Event::Head),
+                Err(refusal) => Some(Event::BadHead(refusal)),
+            },
+            Phase::Deciding(_) => None,
+            Phase::Open(session) => match receive_open(session, input, limits, bench, out)? {
+                Outcome::Event(event) => Some(event),
+                Outcome::Ended(closed) => {
+                    self.phase = Phase::Closed;
+                    Some(Event::Ended(closed))
+                }
+            },
+            Phase::Closing(farewell) => {
+                let closed = receive_closing(farewell, input, bench)?;
+                self.phase = Phase::Closed;
+                Some(Event::Ended(closed))
+            }
+            Phase::Closed => {
+                input.take_all();
+                None
+            }
+        }
+    }
+
+    /// The handshake is answered: what follows is frames.
+    pub fn open(&mut self, deflate: Option<DeflateParams>) {
+        self.phase = Phase::Open(Session::new(deflate));
+    }
+
+    /// Keeps a head until the handler has decided about it.
+    pub fn defer(&mut self, head: &[u8]) {
+        self.phase = Phase::Deciding(head.into());
+    }
+
+    /// Gives the deferred head back, and waits for another in its place.
+    pub fn take_deferred(&mut self) -> Option<Box<[u8]>> {
+        match std::mem::replace(&mut self.phase, Phase::Head(HeadReader::default())) {
+            Phase::Deciding(head) => Some(head),
+            phase @ (Phase::Head(_) | Phase::Open(_) | Phase::Closing(_) | Phase::Closed) => {
+                self.phase = phase;
+                None
+            }
+        }
+    }
+
+    /// The last response is queued: whatever else comes is not read.
+    pub fn hang_up(&mut self, out: &mut Outbound) {
+        out.seal();
+        self.phase = Phase::Closed;
+    }
+
+    /// Begins the closing handshake; without effect unless the connection is open.
+    pub fn close(&mut self, reason: CloseReason, out: &mut Outbound) {
+        match std::mem::replace(&mut self.phase, Phase::Closed) {
+            Phase::Open(session) => {
+                out.push_close(Some(&reason));
+                self.phase = Phase::Closing(Box::new(Farewell { session, sent: reason }));
+            }
+            phase @ (Phase::Head(_) | Phase::Deciding(_) | Phase::Closing(_) | Phase::Closed) => {
+                self.phase = phase
+            }
+        }
+    }
+
+    /// The transport has ended, or the peer has run out of time. Says how the WebSocket connection ended, if it had not.
+    pub fn lost(&mut self) -> Option<Closed> {
+        match std::mem::replace(&mut self.phase, Phase::Closed) {
+            Phase::Open(_) => Some(Closed::lost()),
+            Phase::Closing(farewell) => Some(Closed::by_server(&farewell.sent, false)),
+            Phase::Head(_) | Phase::Deciding(_) | Phase::Closed => None,
+        }
+    }
+}
+
+enum Outcome<'i> {
+    Event(Event<'i>),
+    Ended(Closed),
+}
+
+fn receive_open<'i>(
+    session: &mut Session,
+    input: &mut Input<'i>,
+    limits: &Limits,
+    bench: &mut Workbench<'_>,
+    out: &mut Outbound,
+) -> Option<Outcome<'i>> {
+    loop {
+        match session.next(input, bench) {
+            Ok(None) => return None,
+            Ok(Some(Incoming::Message(message))) => return Some(Outcome::Event(Event::Message(message))),
+            // §5.5.2: a Pong repeats the payload of its Ping.
+            Ok(Some(Incoming::Ping(payload))) => {
+                out.push_control(Opcode::Pong, &payload, limits.control_bytes_max);
+            }
+            Ok(Some(Incoming::Pong(_))) => {}
+            // §5.5.1: the echo repeats the peer's code, also when it had none.
+            Ok(Some(Incoming::Close(reason))) => {
+                let echo = reason.as_ref().map(|reason| CloseReason::bare(reason.code()));
+                out.push_close(echo.as_ref());
+                return Some(Outcome::Ended(Closed::by_peer(reason.as_ref())));
+            }
+            // §7.1.7: the connection fails; nothing the peer sends is read any more.
+            Err(violation) => {
+                let sent = CloseReason::from(violation);
+                out.push_close(Some(&sent));
+                return Some(Outcome::Ended(Closed::by_server(&sent, false)));
+            }
+        }
+    }
+}
+
+/// §7.1.1: after our Close only the peer's Close matters; what it sent before is passed over.
+fn receive_closing(
+    farewell: &mut Farewell,
+    input: &mut Input<'_>,
+    bench: &mut Workbench<'_>,
+) -> Option<Closed> {
+    loop {
+        match farewell.session.next(input, bench) {
+            Ok(None) => return None,
+            Ok(Some(Incoming::Message(_) | Incoming::Ping(_) | Incoming::Pong(_))) => {}
+            Ok(Some(Incoming::Close(_))) => return Some(Closed::by_server(&farewell.sent, true)),
+            Err(_) => return Some(Closed::by_server(&farewell.sent, false)),
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! What a handler can do for the connection it is called for, and for its rooms.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+use super::handler::OwnedMessage;
+use super::{Command, Shared, Transport};
+use crate::http::head::Request;
+use crate::http::response::is_header;
+use crate::http::upgrade::Granted;
+use crate::id::ConnId;
+use crate::limits::Limits;
+use crate::metrics::Metrics;
+use crate::outbound::Outbound;
+use crate::room::log::Position;
+use crate::room::rooms::{JoinError, Membership};
+use crate::ws::close::{CloseCode, CloseReason, InvalidClose};
+use crate::ws::extension::DeflateParams;
+use crate::ws::frame::Opcode;
+use crate::ws::message::Message;
+
+/// Why a message cannot be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendError {
+    /// The connection has been closed, by whichever side.
+    Closed,
+    /// The peer reads too slowly: `outbound_bytes_max` would wait for it.
+    Full,
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SendError::Closed => "the connection is closed",
+            SendError::Full => "too much waits to be sent",
+        })
+    }
+}
+
+impl std::error::Error for SendError {}
+
+/// The connection a handler is called for. Nothing leaves before the handler has returned.
+pub struct Context<'a> {
+    pub(super) id: ConnId,
+    pub(super) transport: &'a dyn Transport,
+    pub(super) outbound: &'a mut Outbound,
+    pub(super) memberships: &'a mut Vec<Membership>,
+    pub(super) deflate: Option<DeflateParams>,
+    /// Whether the connection is open; a handler that closes it ends that at once.
+    pub(super) open: bool,
+    pub(super) closing: Option<CloseReason>,
+    pub(super) crowded: bool,
+    pub(super) shared: &'a mut Shared,
+}
+
+impl Context<'_> {
+    /// Names this connection, also for other threads.
+    pub fn id(&self) -> ConnId {
+        self.id
+    }
+
+    /// The address of the other end.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.transport.peer_addr()
+    }
+
+    /// Sends to this connection alone.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`] once the connection is closed, [`SendError::Full`] where too much waits already.
+    pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<(), SendError> {
+        let message = message.into();
+        if !self.open {
+            return Err(SendError::Closed);
+        }
+        if self.outbound.len() + message.len() > self.shared.rules.limits.outbound_bytes_max {
+            self.shared.metrics.replies_refused.add(1);
+            return Err(SendError::Full);
+        }
+        let opcode = match message {
+            Message::Text(_) => Opcode::Text,
+            Message::Binary(_) => Opcode::Binary,
+        };
+        let payload = message.as_bytes();
+        let params = self.deflate.filter(|_| payload.len() >= self.shared.rules.limits.deflate_bytes_min);
+        match params.and_then(|params| self.shared.deflater.deflate(params, payload)) {
+            Some(compressed) => self.outbound.push_message(opcode, true, compressed),
+            None => self.outbound.push_message(opcode, false, payload),
+        }
+        self.shared.metrics.replies.add(1);
+        Ok(())
+    }
+
+    /// Begins the closing handshake, after everything sent and published so far.
+    ///
+    /// # Errors
+    /// [`InvalidClose`] where the code may not be sent (RFC 6455 §7.4) or the reason is over 123 bytes.
+    pub fn close(&mut self, code: u16, reason: &str) -> Result<(), InvalidClose> {
+        let reason = CloseReason::new(CloseCode::new(code)?, reason)?;
+        if self.open {
+            self.open = false;
+            self.closing = Some(reason);
+        }
+        Ok(())
+    }
+
+    /// Joins a room; from now on what is published to it is sent to this connection. Joining again changes nothing.
+    ///
+    /// # Errors
+    /// [`JoinError`], where the name does not do or there are too many rooms.
+    pub fn join(&mut self, room: &str) -> Result<(), JoinError> {
+        if !self.open {
+            return Err(JoinError::Closed);
+        }
+        if self.membership(room).is_some() {
+            return Ok(());
+        }
+        if self.memberships.len() >= self.shared.rules.limits.rooms_per_connection_max {
+            return Err(JoinError::TooManyMemberships);
+        }
+        let membership = self.shared.rooms.join(room, self.id)?;
+        // Most connections are in one room: no more is reserved than that.
+        self.memberships.reserve_exact(1);
+        self.memberships.push(membership);
+        Ok(())
+    }
+
+    /// Leaves a room; says whether this connection was in it.
+    pub fn leave(&mut self, room: &str) -> bool {
+        let Some(at) = self.membership(room) else { return false };
+        self.shared.rooms.leave(self.memberships.swap_remove(at));
+        true
+    }
+
+    /// The rooms this connection is in.
+    pub fn rooms(&self) -> impl Iterator<Item = Arc<str>> {
+        self.memberships.iter().filter_map(|membership| self.shared.rooms.name(*membership))
+    }
+
+    /// How many members a room has.
+    pub fn members(&self, room: &str) -> usize {
+        self.shared.rooms.members(room)
+    }
+
+    /// Sends to every member of a room, this connection too if it is one; the position it was given, or `None` where
+    /// the room has no members.
+    pub fn publish<'m>(&mut self, room: &str, message: impl Into<Message<'m>>) -> Option<Position> {
+        self.shared.metrics.publications.add(1);
+        let published = self.shared.rooms.publish(room, message.into())?;
+        if published.crowded && !self.crowded {
+            self.crowded = true;
+            self.shared.rooms.wait_for(room, self.id);
+        }
+        Some(published.position)
+    }
+
+    /// Sends to another connection, once this handler has returned; without effect if it has ended by then.
+    pub fn send_to(&mut self, id: ConnId, message: impl Into<OwnedMessage>) {
+        self.shared.commands.push_back(Command::Send(id, message.into()));
+    }
+
+    /// Closes another connection, once this handler has returned.
+    ///
+    /// # Errors
+    /// As [`Context::close`].
+    pub fn close_other(&mut self, id: ConnId, code: u16, reason: &str) -> Result<(), InvalidClose> {
+        let reason = CloseReason::new(CloseCode::new(code)?, reason)?;
+        self.shared.commands.push_back(Command::Close(id, reason));
+        Ok(())
+    }
+
+    /// The server's bounds.
+    pub fn limits(&self) -> &Limits {
+        &self.shared.rules.limits
+    }
+
+    /// The server's counts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    fn membership(&self, room: &str) -> Option<usize> {
+        self.memberships.iter().position(|membership| self.shared.rooms.is_in(*membership, room))
+    }
+}
+
+/// A connection about to open: its request, and what the answer is to say besides.
+pub struct Opening<'a> {
+    pub(super) ctx: Context<'a>,
+    pub(super) request: &'a Request<'a>,
+    pub(super) granted: Granted,
+}
+
+impl<'a> Opening<'a> {
+    /// The request: path, headers, cookies.
+    pub fn request(&self) -> &'a Request<'a> {
+        self.request
+    }
+
+    /// Chooses the first of `preferred` that the client offers and says so in the answer (RFC 6455 §4.2.2).
+    ///
+    /// Without a choice the answer names none, and a browser that offered some gives up the connection.
+    pub fn choose_subprotocol<'p>(&mut self, preferred: &[&'p str]) -> Option<&'p str> {
+        let chosen =
+            preferred.iter().find(|name| self.request.subprotocols().any(|offered| offered == **name));
+        self.granted.subprotocol = chosen.map(|name| (*name).to_owned());
+        chosen.copied()
+    }
+
+    /// The subprotocol chosen.
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.granted.subprotocol.as_deref()
+    }
+
+    /// Adds a header to the answer, such as `Set-Cookie`; says whether it may stand there.
+    ///
+    /// The headers of the handshake itself are not to be changed.
+    pub fn add_header(&mut self, name: &str, value: &str) -> bool {
+        let is_own = ["upgrade", "connection", "content-length", "transfer-encoding"]
+            .iter()
+            .any(|own| name.eq_ignore_ascii_case(own))
+            || name.get(..14).is_some_and(|prefix| prefix.eq_ignore_ascii_case("sec-websocket-"));
+        let may = !is_own && is_header(name, value);
+        if may {
+            self.granted.headers.push((name.to_owned(), value.to_owned()));
+        }
+        may
+    }
+}
+
+impl<'a> Deref for Opening<'a> {
+    type Target = Context<'a>;
+
+    fn deref(&self) -> &Context<'a> {
+        &self.ctx
+    }
+}
+
+impl<'a> DerefMut for Opening<'a> {
+    fn deref_mut(&mut self) -> &mut Context<'a> {
+        &mut self.ctx
+    }
+}

@@ -1,0 +1,207 @@
+//! The writing half of a turn: what is owed to one connection, then one slice of the walk through the rooms.
+
+use super::handler::Handler;
+use super::peer::Peer;
+use super::read::leave_all;
+use super::{Engine, Transport, get};
+use crate::conn::Stage;
+use crate::id::ConnId;
+use crate::outbound::write_some;
+use crate::room::lane::Pending;
+use crate::room::rooms::{Membership, Rooms};
+use crate::ws::close::{CloseCode, CloseReason};
+
+/// Where a member is after it was sent to.
+enum Delivery {
+    CaughtUp,
+    Blocked,
+    /// The log's tail has passed it.
+    Passed,
+    Failed,
+}
+
+impl<H: Handler, T: Transport> Engine<H, T> {
+    /// Slots of a room looked at for each member the slice may send to.
+    const STEPS_PER_SEND: usize = 64;
+
+    /// Sends what is owed to those in the queue.
+    pub(super) fn flush(&mut self) {
+        let budget = self.shared.rules.limits.flush_budget;
+        for _ in 0..self.owing.len().min(budget) {
+            let Some(id) = self.owing.pop_front() else { return };
+            if let Some(peer) = get(&mut self.peers, id) {
+                peer.owing = false;
+                self.flush_peer(id);
+            }
+        }
+    }
+
+    fn flush_peer(&mut self, id: ConnId) {
+        let Some(peer) = get(&mut self.peers, id).filter(|peer| peer.writable) else { return };
+        let before = peer.outbound.len();
+        match peer.outbound.flush(&mut peer.transport) {
+            Ok(all) => peer.writable = all,
+            Err(_) => return self.lose(id),
+        }
+        if peer.outbound.len() < before {
+            // A peer that takes what it is sent is alive.
+            peer.seen = self.now;
+        }
+        if let Some(spare) = peer.outbound.take_spare()
+            && spare.is_worth_keeping()
+            && self.spare.len() < Self::SPARE_MAX
+        {
+            self.spare.push(spare);
+        }
+        if peer.choked && peer.outbound.len() <= self.shared.rules.limits.outbound_bytes_low {
+            peer.choked = false;
+            peer.queue_read(&mut self.readable);
+        }
+        if peer.writable {
+            match peer.conn.stage() {
+                Stage::Closed => self.finish(id),
+                Stage::Open if peer.lagging => self.catch_up(id),
+                Stage::Head | Stage::Deciding | Stage::Open | Stage::Closing => {}
+            }
+        }
+    }
+
+    /// Everything has been sent: end our side, and leave the peer time to read it before the socket goes.
+    ///
+    /// Closing a socket with unread input resets the connection, and the reset overtakes what was sent last.
+    fn finish(&mut self, id: ConnId) {
+        let Some(peer) = get(&mut self.peers, id) else { return };
+        if peer.ended || peer.shut {
+            if peer.ended {
+                self.dead.push(id);
+            }
+            return;
+        }
+        peer.shut = true;
+        match peer.transport.shutdown_write() {
+            Ok(()) => self.enter_phase(id),
+            Err(_) => self.dead.push(id),
+        }
+    }
+
+    /// The socket of a member that lagged takes bytes again.
+    fn catch_up(&mut self, id: ConnId) {
+        let Some(peer) = get(&mut self.peers, id) else { return };
+        peer.lagging = false;
+        // In rotation, so that one busy room does not keep the others' news from a slow member.
+        if !peer.memberships.is_empty() {
+            peer.memberships.rotate_left(1);
+        }
+        for at in 0.. {
+            let Some(peer) = get(&mut self.peers, id) else { return };
+            let Some(membership) = peer.memberships.get(at).copied() else { return };
+            self.visit(id, membership, true);
+        }
+    }
+
+    /// One slice of the walk: so many sends, then the sockets are looked at again.
+    pub(super) fn walk(&mut self) {
+        let slice = match self.shared.rules.limits.walk_slice {
+            0 => usize::MAX,
+            slice => slice,
+        };
+        let mut steps = slice.saturating_mul(Self::STEPS_PER_SEND);
+        for _ in 0..slice {
+            match self.shared.rooms.next_visit(&mut steps) {
+                Some((id, membership)) => self.visit(id, membership, false),
+                None => break,
+            }
+        }
+        self.shared.rooms.rotate();
+    }
+
+    /// Sends a member what its room has for it, or marks it as lagging.
+    fn visit(&mut self, id: ConnId, membership: Membership, was_lagging: bool) {
+        let rooms = &mut self.shared.rooms;
+        let Some(peer) = get(&mut self.peers, id) else { return };
+        let delivery = match peer.writable && peer.outbound.is_empty() {
+            true => deliver(peer, rooms, membership),
+            false => check(rooms, membership),
+        };
+        match delivery {
+            Delivery::CaughtUp if was_lagging => rooms.set_lagging(membership, false),
+            Delivery::CaughtUp => {}
+            Delivery::Blocked => {
+                peer.lagging = true;
+                rooms.set_lagging(membership, true);
+            }
+            Delivery::Passed => {
+                self.shared.metrics.passed.add(1);
+                let reason = CloseReason::new(CloseCode::TRY_AGAIN_LATER, "too slow for the room");
+                self.close_peer(id, reason.unwrap_or_else(|_| CloseReason::bare(CloseCode::TRY_AGAIN_LATER)));
+            }
+            Delivery::Failed => self.lose(id),
+        }
+    }
+
+    /// Begins the closing handshake: first what its rooms still have for it, as far as that may wait, then the Close.
+    pub(super) fn close_peer(&mut self, id: ConnId, reason: CloseReason) {
+        let high = self.shared.rules.limits.outbound_bytes_high;
+        let Some(peer) = get(&mut self.peers, id).filter(|peer| peer.conn.stage() == Stage::Open) else {
+            return;
+        };
+        let rooms = &mut self.shared.rooms;
+        for membership in &peer.memberships {
+            while let Pending::Frames(frames) = rooms.pending(*membership)
+                && peer.outbound.len() + frames.len() <= high
+            {
+                peer.outbound.push_frames(frames);
+                let len = frames.len();
+                rooms.advance(*membership, len);
+            }
+        }
+        leave_all(peer, &mut self.shared);
+        peer.conn.close(reason, &mut peer.outbound);
+        peer.queue_flush(&mut self.owing);
+        // Only its Close is waited for now; nothing of ours keeps it from being read.
+        peer.choked = false;
+        peer.crowded = false;
+        peer.queue_read(&mut self.readable);
+        self.enter_phase(id);
+    }
+
+    /// Lets publishers go on whose room has been walked through.
+    pub(super) fn release(&mut self) {
+        while let Some(id) = self.shared.rooms.pop_released() {
+            if let Some(peer) = get(&mut self.peers, id) {
+                peer.crowded = false;
+                peer.queue_read(&mut self.readable);
+            }
+        }
+    }
+}
+
+/// Moves a member's cursor as far as its socket takes it: one send for all that lies side by side.
+fn deliver<T: Transport, S>(peer: &mut Peer<T, S>, rooms: &mut Rooms, membership: Membership) -> Delivery {
+    loop {
+        let frames = match rooms.pending(membership) {
+            Pending::CaughtUp => return Delivery::CaughtUp,
+            Pending::Passed => return Delivery::Passed,
+            Pending::Frames(frames) => frames,
+        };
+        let all = frames.len();
+        let Ok(sent) = write_some(&mut peer.transport, frames) else { return Delivery::Failed };
+        let rest = rooms.advance(membership, sent);
+        if !rest.is_empty() {
+            peer.outbound.hold(rest);
+        }
+        if sent < all {
+            peer.writable = false;
+            return Delivery::Blocked;
+        }
+    }
+}
+
+/// What there is to do for a member that cannot be sent to now.
+fn check(rooms: &Rooms, membership: Membership) -> Delivery {
+    match rooms.pending(membership) {
+        Pending::CaughtUp => Delivery::CaughtUp,
+        Pending::Frames(_) => Delivery::Blocked,
+        Pending::Passed => Delivery::Passed,
+    }
+}

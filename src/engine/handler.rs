@@ -1,0 +1,148 @@
+//! What an application implements.
+
+use crate::conn::Closed;
+use crate::http::head::Request;
+use crate::http::response::{Refusal, Response};
+use crate::id::ConnId;
+use crate::ws::message::Message;
+
+use super::context::{Context, Opening};
+
+/// An application on a server.
+///
+/// All calls come from the loop's one thread, so a handler needs no locks and must not block: while it runs, nobody
+/// else is served. For each connection that opens, the calls are `open` once, `message` in the order in which the
+/// messages were sent, and `close` once.
+///
+/// ```
+/// use fanline::{Context, Handler, Message, Opening, Response};
+///
+/// struct Shout;
+///
+/// impl Handler for Shout {
+///     type State = usize; // messages so far
+///
+///     fn open(&mut self, _opening: &mut Opening<'_>) -> Result<usize, Response> {
+///         Ok(0)
+///     }
+///
+///     fn message(&mut self, count: &mut usize, ctx: &mut Context<'_>, message: Message<'_>) {
+///         *count += 1;
+///         if let Message::Text(text) = message {
+///             ctx.send(&text.to_uppercase()).ok();
+///         }
+///     }
+/// }
+/// ```
+pub trait Handler {
+    /// What the handler keeps of each open connection; `()` for nothing.
+    ///
+    /// An idle connection keeps nothing of its request, so what is needed later belongs in here.
+    type State;
+
+    /// Answers a request that does not ask for WebSocket; 426 unless implemented.
+    ///
+    /// The connection is kept alive as HTTP/1.1 says. A request's body is not read: the connection ends after the
+    /// response to it.
+    fn http(&mut self, request: &Request<'_>) -> Response {
+        let _ = request;
+        Refusal::UpgradeRequired.into()
+    }
+
+    /// Says whether the decision on a client can be made at once; yes unless implemented.
+    ///
+    /// After [`Admission::Later`] the client waits, at most `admission_deadline`, for
+    /// [`Handle::admit`](crate::Handle::admit) or [`Handle::refuse`](crate::Handle::refuse) with this id. Then `open` is called.
+    fn admit(&mut self, id: ConnId, request: &Request<'_>) -> Admission {
+        let (_, _) = (id, request);
+        Admission::Now
+    }
+
+    /// A client wants to open a WebSocket whose handshake is in order.
+    ///
+    /// What is sent in here follows the handshake's answer.
+    ///
+    /// # Errors
+    /// The response that refuses it before 101. Rooms joined in here are left again.
+    fn open(&mut self, opening: &mut Opening<'_>) -> Result<Self::State, Response>;
+
+    /// A message has arrived.
+    fn message(&mut self, state: &mut Self::State, ctx: &mut Context<'_>, message: Message<'_>);
+
+    /// The connection has ended and has left its rooms; sending to it is an error now.
+    fn close(&mut self, state: Self::State, ctx: &mut Context<'_>, closed: &Closed) {
+        let (_, _, _) = (state, ctx, closed);
+    }
+}
+
+/// The application that serves nothing: every client is told 404.
+impl Handler for () {
+    type State = std::convert::Infallible;
+
+    fn http(&mut self, _request: &Request<'_>) -> Response {
+        Refusal::NotFound.into()
+    }
+
+    fn open(&mut self, _opening: &mut Opening<'_>) -> Result<Self::State, Response> {
+        Err(Refusal::NotFound.into())
+    }
+
+    fn message(&mut self, state: &mut Self::State, _ctx: &mut Context<'_>, _message: Message<'_>) {
+        match *state {}
+    }
+}
+
+/// Whether a client is decided about now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Call `open` at once.
+    Now,
+    /// Wait for a [`Handle`](crate::Handle) to decide.
+    Later,
+}
+
+/// A message that owns its payload, to travel between threads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OwnedMessage {
+    /// UTF-8 text.
+    Text(String),
+    /// Any bytes.
+    Binary(Vec<u8>),
+}
+
+impl OwnedMessage {
+    /// The message, lent.
+    pub fn as_message(&self) -> Message<'_> {
+        match self {
+            OwnedMessage::Text(text) => Message::Text(text),
+            OwnedMessage::Binary(bytes) => Message::Binary(bytes),
+        }
+    }
+}
+
+impl From<Message<'_>> for OwnedMessage {
+    fn from(message: Message<'_>) -> Self {
+        match message {
+            Message::Text(text) => OwnedMessage::Text(text.to_owned()),
+            Message::Binary(bytes) => OwnedMessage::Binary(bytes.to_owned()),
+        }
+    }
+}
+
+impl From<&str> for OwnedMessage {
+    fn from(text: &str) -> Self {
+        OwnedMessage::Text(text.to_owned())
+    }
+}
+
+impl From<String> for OwnedMessage {
+    fn from(text: String) -> Self {
+        OwnedMessage::Text(text)
+    }
+}
+
+impl From<Vec<u8>> for OwnedMessage {
+    fn from(bytes: Vec<u8>) -> Self {
+        OwnedMessage::Binary(bytes)
+    }
+}

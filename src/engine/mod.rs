@@ -1,0 +1,315 @@
+//! The server without sockets: connections, handler, rooms and time, over any transport.
+//!
+//! A turn reads from those who are ready, lets time pass, sends what is owed, and takes one slice of the walk. Whoever
+//! drives the engine, a poller or a simulator, says who is ready and what time it is.
+
+mod context;
+mod expire;
+mod flush;
+pub mod handler;
+mod open;
+mod peer;
+mod read;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use slab::Slab;
+
+pub use context::{Context, Opening, SendError};
+pub use peer::Transport;
+
+use crate::conn::Stage;
+use crate::http::origin::OriginPolicy;
+use crate::http::response::{Refusal, Response};
+use crate::id::ConnId;
+use crate::limits::Limits;
+use crate::metrics::Metrics;
+use crate::outbound::Queue;
+use crate::room::rooms::Rooms;
+use crate::timer::{Tick, Wheel};
+use crate::ws::close::{CloseCode, CloseReason};
+use crate::ws::deflate::{Deflater, Inflater};
+use handler::{Handler, OwnedMessage};
+use peer::Peer;
+
+/// What is the same for all connections of an engine.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    /// Every bound.
+    pub limits: Limits,
+    /// Whose pages may connect.
+    pub origins: OriginPolicy,
+    /// Whether permessage-deflate is agreed to when a client offers it.
+    pub deflate: bool,
+}
+
+/// What a handler's call may touch besides its own connection.
+struct Shared {
+    rules: Rules,
+    rooms: Rooms,
+    deflater: Deflater,
+    metrics: Arc<Metrics>,
+    commands: VecDeque<Command>,
+}
+
+/// A request to the engine that concerns a connection other than the one being handled, or none.
+#[derive(Debug)]
+pub enum Command {
+    /// Publish to a room.
+    Publish(String, OwnedMessage),
+    /// Send to one connection; without effect once it has ended.
+    Send(ConnId, OwnedMessage),
+    /// Close one connection.
+    Close(ConnId, CloseReason),
+    /// Let a deferred client in.
+    Admit(ConnId),
+    /// Turn a deferred client away.
+    Refuse(ConnId, Response),
+}
+
+/// The engine; `H` is the application, `T` what connects it to a peer.
+pub struct Engine<H: Handler, T> {
+    handler: H,
+    peers: Slab<Peer<T, H::State>>,
+    shared: Shared,
+    inflater: Inflater,
+    /// The one receive buffer.
+    buffer: Vec<u8>,
+    /// Buffers of outgoing queues that have emptied.
+    #[expect(
+        clippy::vec_box,
+        reason = "a connection holds a box or nothing, and the boxes are what is passed on"
+    )]
+    spare: Vec<Box<Queue>>,
+    /// Connections that may have something to read.
+    readable: VecDeque<ConnId>,
+    /// Connections that may have something to send.
+    owing: VecDeque<ConnId>,
+    /// Connections whose slot is freed when the turn ends.
+    dead: Vec<ConnId>,
+    wheel: Wheel,
+    due: Vec<(ConnId, Tick)>,
+    start: Instant,
+    now: Tick,
+    generation: u32,
+    stopping: Option<Tick>,
+}
+
+impl<H: Handler, T: Transport> Engine<H, T> {
+    /// Slots past `connections_max` for connections that are only being told 503.
+    const REFUSALS_MAX: usize = 64;
+
+    /// Emptied outgoing buffers kept for the next connection that has something to say.
+    const SPARE_MAX: usize = 64;
+
+    /// An engine without connections. `first_epoch` must be higher than any epoch of an earlier run.
+    pub fn new(handler: H, rules: Rules, metrics: Arc<Metrics>, start: Instant, first_epoch: u64) -> Self {
+        let rooms = Rooms::new(&rules.limits, first_epoch);
+        let buffer = vec![0; rules.limits.receive_buffer];
+        let shared =
+            Shared { rules, rooms, deflater: Deflater::default(), metrics, commands: VecDeque::new() };
+        Self {
+            handler,
+            peers: Slab::new(),
+            shared,
+            inflater: Inflater::default(),
+            buffer,
+            spare: Vec::new(),
+            readable: VecDeque::new(),
+            owing: VecDeque::new(),
+            dead: Vec::new(),
+            wheel: Wheel::default(),
+            due: Vec::new(),
+            start,
+            now: Tick::default(),
+            generation: 0,
+            stopping: None,
+        }
+    }
+
+    /// How many connections there are, in whatever phase.
+    pub fn len(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.peers.is_empty()
+    }
+
+    /// The rooms.
+    pub fn rooms(&self) -> &Rooms {
+        &self.shared.rooms
+    }
+
+    /// The application.
+    pub fn handler(&self) -> &H {
+        &self.handler
+    }
+
+    /// The id that the next [`Engine::connect`] gives.
+    pub fn next_id(&self) -> ConnId {
+        ConnId::new(self.peers.vacant_key(), self.generation)
+    }
+
+    /// Takes over a connection that has just been accepted. Where there are too many, it is told 503 or dropped.
+    pub fn connect(&mut self, transport: T, now: Instant) -> Option<ConnId> {
+        self.shared.metrics.accepted.add(1);
+        let limits = &self.shared.rules.limits;
+        if self.peers.len() >= limits.connections_max + Self::REFUSALS_MAX || self.stopping.is_some() {
+            self.shared.metrics.refused(503);
+            return None;
+        }
+        let is_full = self.peers.len() >= limits.connections_max;
+        let id = self.next_id();
+        // 31 bits: a poller's token keeps its highest bit for sources that are no connections.
+        self.generation = self.generation.wrapping_add(1) & (u32::MAX >> 1);
+        self.now = Tick::at(self.start, now);
+        self.peers.insert(Peer::new(transport, id, self.now));
+        if is_full {
+            self.refuse(id, &Refusal::Unavailable("too many connections").into());
+        }
+        self.schedule(id);
+        Some(id)
+    }
+
+    /// Marks what a poller says of a connection. `hung_up` means that the peer has closed its side.
+    pub fn ready(&mut self, id: ConnId, readable: bool, writable: bool, hung_up: bool) {
+        let Some(peer) = get(&mut self.peers, id) else { return };
+        peer.hung_up |= hung_up;
+        if readable || hung_up {
+            peer.readable = true;
+            peer.queue_read(&mut self.readable);
+        }
+        if writable && !peer.writable {
+            peer.writable = true;
+            peer.queue_flush(&mut self.owing);
+        }
+    }
+
+    /// One turn, from reading to reaping.
+    pub fn turn(&mut self, now: Instant) {
+        self.now = Tick::at(self.start, now);
+        self.shared.metrics.turns.add(1);
+        self.read();
+        self.run_commands();
+        self.expire();
+        self.flush();
+        self.walk();
+        self.release();
+        self.reap();
+    }
+
+    /// Whether there is something to do that no readiness announces: then the next sleep is none.
+    pub fn has_work(&self) -> bool {
+        !self.readable.is_empty()
+            || !self.owing.is_empty()
+            || !self.shared.commands.is_empty()
+            || self.shared.rooms.has_news()
+    }
+
+    /// How long the next sleep may be; `None` for as long as nobody calls.
+    pub fn sleep(&self, now: Instant) -> Option<Duration> {
+        if self.has_work() { Some(Duration::ZERO) } else { self.wheel.sleep(self.start, now) }
+    }
+
+    /// Carries out a request from outside.
+    pub fn apply(&mut self, command: Command) {
+        match command {
+            Command::Publish(room, message) => {
+                self.shared.metrics.publications.add(1);
+                self.shared.rooms.publish(&room, message.as_message());
+            }
+            Command::Send(id, message) => {
+                // Whoever sent this is not there to be told that it cannot be sent; the count says so.
+                self.with_context(id, |ctx| ctx.send(message.as_message()).unwrap_or_default());
+            }
+            Command::Close(id, reason) => self.close_peer(id, reason),
+            Command::Admit(id) => self.decide(id, None),
+            Command::Refuse(id, response) => self.decide(id, Some(response)),
+        }
+    }
+
+    /// Whether a publication to this room had better wait for the walk.
+    pub fn is_crowded(&self, room: &str) -> bool {
+        self.shared.rooms.is_crowded(room)
+    }
+
+    /// Closes every connection with 1001 and accepts no more; those that have not gone by the deadline are dropped.
+    pub fn stop(&mut self, now: Instant) {
+        self.now = Tick::at(self.start, now);
+        let deadline = self.now.after(self.shared.rules.limits.shutdown_deadline);
+        if self.stopping.replace(deadline).is_some() {
+            return;
+        }
+        let reason = CloseReason::new(CloseCode::GOING_AWAY, "the server stops");
+        let reason = reason.unwrap_or_else(|_| CloseReason::bare(CloseCode::GOING_AWAY));
+        for id in self.ids() {
+            match get(&mut self.peers, id).map(|peer| peer.conn.stage()) {
+                Some(Stage::Open) => self.close_peer(id, reason.clone()),
+                Some(Stage::Head) => self.hang_up(id),
+                Some(Stage::Deciding) => self.refuse(id, &Refusal::Unavailable("the server stops").into()),
+                Some(Stage::Closing | Stage::Closed) | None => {}
+            }
+        }
+        self.wheel.file(ConnId::from_bits(u64::MAX), deadline);
+    }
+
+    /// Whether the time for stopping has run out.
+    pub fn is_overdue(&self) -> bool {
+        self.stopping.is_some_and(|deadline| self.now >= deadline)
+    }
+
+    /// Drops all connections as they are; their handlers are told.
+    pub fn drop_all(&mut self) {
+        for id in self.ids() {
+            self.lose(id);
+        }
+        self.reap();
+    }
+
+    /// Panics where an invariant does not hold; for simulators and tests.
+    pub fn check_invariants(&self) {
+        for (slot, peer) in &self.peers {
+            assert_eq!(peer.id.slot(), slot);
+            let stage = peer.conn.stage();
+            let is_open = matches!(stage, Stage::Open | Stage::Closing);
+            assert_eq!(peer.state.is_some(), is_open, "a state exactly while open: {:?}", peer.conn);
+            assert!(stage == Stage::Open || peer.memberships.is_empty(), "only open connections are members");
+            assert!(
+                peer.filed >= self.now || stage == Stage::Closed,
+                "every connection has a deadline ahead"
+            );
+            let owes = !peer.outbound.is_empty();
+            assert!(!owes || !peer.writable || peer.owing, "what can be sent is queued to be sent");
+        }
+    }
+
+    fn ids(&self) -> Vec<ConnId> {
+        self.peers.iter().map(|(_, peer)| peer.id).collect()
+    }
+
+    fn run_commands(&mut self) {
+        while let Some(command) = self.shared.commands.pop_front() {
+            self.apply(command);
+        }
+    }
+
+    /// Slots are freed last, so that an id is valid for a whole turn.
+    fn reap(&mut self) {
+        while let Some(id) = self.dead.pop() {
+            if get(&mut self.peers, id).is_some() {
+                self.peers.remove(id.slot());
+            }
+        }
+    }
+}
+
+/// The connection with this id, if it is still there.
+fn get<T, S>(peers: &mut Slab<Peer<T, S>>, id: ConnId) -> Option<&mut Peer<T, S>> {
+    peers.get_mut(id.slot()).filter(|peer| peer.id == id)
+}

@@ -1,0 +1,125 @@
+//! One connection as the engine keeps it.
+
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+
+use crate::conn::{Conn, Stage};
+use crate::id::ConnId;
+use crate::limits::Limits;
+use crate::outbound::Outbound;
+use crate::room::rooms::Membership;
+use crate::timer::Tick;
+
+/// What carries bytes to and from a peer, without blocking.
+pub trait Transport: Read + Write {
+    /// Ends the outgoing side: the peer reads the end after everything that was written.
+    ///
+    /// # Errors
+    /// What the socket says.
+    fn shutdown_write(&mut self) -> io::Result<()>;
+
+    /// The address of the other end, where it has one.
+    fn peer_addr(&self) -> Option<SocketAddr>;
+}
+
+/// A connection: what it has sent us, what we owe it, and when it is due. Idle, it holds no buffer.
+pub(super) struct Peer<T, S> {
+    pub(super) transport: T,
+    pub(super) conn: Conn,
+    pub(super) outbound: Outbound,
+    pub(super) memberships: Vec<Membership>,
+    /// What the handler keeps; there exactly while the WebSocket is open.
+    pub(super) state: Option<S>,
+    /// Input that had been read when the connection had to stop reading.
+    pub(super) unread: Vec<u8>,
+    pub(super) id: ConnId,
+    /// When the last byte came, or left.
+    pub(super) seen: Tick,
+    /// When this phase, or the wait for a pong, began.
+    pub(super) since: Tick,
+    /// Under which tick the wheel holds it.
+    pub(super) filed: Tick,
+    /// An edge has announced input, and no read has found the end of it.
+    pub(super) readable: bool,
+    /// The socket takes bytes, as far as is known.
+    pub(super) writable: bool,
+    /// The peer has closed its side: reading goes on to the end.
+    pub(super) hung_up: bool,
+    /// The end of the input has been read.
+    pub(super) ended: bool,
+    /// Our side has been shut down.
+    pub(super) shut: bool,
+    /// A Ping is out.
+    pub(super) pinged: bool,
+    /// Not read because too much waits to be sent to it.
+    pub(super) choked: bool,
+    /// Not read because the room it publishes to is behind.
+    pub(super) crowded: bool,
+    /// Some room has news for it that its socket did not take.
+    pub(super) lagging: bool,
+    /// Stands in the queue for reading.
+    pub(super) reading: bool,
+    /// Stands in the queue for sending.
+    pub(super) owing: bool,
+}
+
+impl<T, S> Peer<T, S> {
+    pub(super) fn new(transport: T, id: ConnId, now: Tick) -> Self {
+        Self {
+            transport,
+            conn: Conn::default(),
+            outbound: Outbound::default(),
+            memberships: Vec::new(),
+            state: None,
+            unread: Vec::new(),
+            id,
+            seen: now,
+            since: now,
+            filed: Tick::NEVER,
+            readable: false,
+            writable: true,
+            hung_up: false,
+            ended: false,
+            shut: false,
+            pinged: false,
+            choked: false,
+            crowded: false,
+            lagging: false,
+            reading: false,
+            owing: false,
+        }
+    }
+
+    /// Whether input is to be taken now.
+    pub(super) fn may_read(&self) -> bool {
+        !self.choked && !self.crowded && self.conn.stage() != Stage::Deciding
+    }
+
+    pub(super) fn queue_read(&mut self, queue: &mut VecDeque<ConnId>) {
+        if !self.reading {
+            self.reading = true;
+            queue.push_back(self.id);
+        }
+    }
+
+    pub(super) fn queue_flush(&mut self, queue: &mut VecDeque<ConnId>) {
+        if !self.owing {
+            self.owing = true;
+            queue.push_back(self.id);
+        }
+    }
+
+    /// When this connection is to be looked at, if nothing happens before.
+    pub(super) fn due(&self, limits: &Limits) -> Tick {
+        match self.conn.stage() {
+            Stage::Head => self.since.after(limits.head_deadline),
+            Stage::Deciding => self.since.after(limits.admission_deadline),
+            Stage::Open if self.pinged => self.since.after(limits.pong_deadline),
+            Stage::Open => self.seen.after(limits.ping_interval),
+            Stage::Closing => self.since.after(limits.close_deadline),
+            Stage::Closed if self.shut => self.since.after(limits.linger_deadline),
+            Stage::Closed => self.since.after(limits.close_deadline),
+        }
+    }
+}

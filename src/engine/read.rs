@@ -1,0 +1,252 @@
+//! The reading half of a turn: bytes become events, and events reach the handler.
+
+use std::io::{ErrorKind, Read};
+
+use super::context::Context;
+use super::handler::Handler;
+use super::peer::Peer;
+use super::{Engine, Shared, Transport, get};
+use crate::conn::{Closed, ClosedBy, Event, Stage};
+use crate::id::ConnId;
+use crate::input::Input;
+use crate::ws::close::CloseReason;
+use crate::ws::message::Message;
+use crate::ws::session::Workbench;
+
+/// What one read of a socket gave.
+enum Fill {
+    Bytes(usize),
+    Nothing,
+    End,
+    Failed,
+}
+
+/// What a handler's call leaves to be done for its own connection.
+pub(super) struct Aftermath {
+    pub(super) closing: Option<CloseReason>,
+    crowded: bool,
+}
+
+impl<H: Handler, T: Transport> Engine<H, T> {
+    /// Reads from everyone in the queue, each up to its budget; who has more to come queues up again.
+    pub(super) fn read(&mut self) {
+        for _ in 0..self.readable.len() {
+            let Some(id) = self.readable.pop_front() else { return };
+            if let Some(peer) = get(&mut self.peers, id) {
+                peer.reading = false;
+                self.read_peer(id);
+            }
+        }
+    }
+
+    fn read_peer(&mut self, id: ConnId) {
+        // The buffer changes hands for the time of the read, so that the engine can be borrowed beside it.
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let mut budget = self.shared.rules.limits.read_budget;
+        while let Some(peer) = get(&mut self.peers, id).filter(|peer| peer.may_read()) {
+            if !peer.unread.is_empty() {
+                let mut unread = std::mem::take(&mut peer.unread);
+                self.receive(id, &mut unread);
+                continue;
+            }
+            if !peer.readable {
+                break;
+            }
+            if budget == 0 {
+                peer.queue_read(&mut self.readable);
+                break;
+            }
+            match fill(peer, &mut buffer) {
+                Fill::Bytes(len) => {
+                    peer.seen = self.now;
+                    peer.pinged = false;
+                    budget = budget.saturating_sub(len);
+                    self.shared.metrics.bytes_in.add(len as u64);
+                    self.receive(id, &mut buffer[..len]);
+                }
+                Fill::Nothing => break,
+                Fill::End => {
+                    self.end_of_input(id);
+                    break;
+                }
+                Fill::Failed => {
+                    self.lose(id);
+                    break;
+                }
+            }
+        }
+        self.buffer = buffer;
+    }
+
+    /// Decodes what was read and handles each event, until the input is used up or the connection has to wait.
+    fn receive(&mut self, id: ConnId, bytes: &mut [u8]) {
+        let mut input = Input::new(bytes);
+        if let Some(peer) = get(&mut self.peers, id) {
+            peer.outbound.lend(&mut self.spare);
+        }
+        while let Some(peer) = get(&mut self.peers, id).filter(|peer| peer.may_read()) {
+            let limits = &self.shared.rules.limits;
+            let mut bench =
+                Workbench { message_bytes_max: limits.message_bytes_max, inflater: &mut self.inflater };
+            match peer.conn.receive(&mut input, limits, &mut bench, &mut peer.outbound) {
+                Some(event) => self.handle(id, event),
+                None => break,
+            }
+        }
+        self.after_input(id, &input);
+    }
+
+    fn after_input(&mut self, id: ConnId, input: &Input<'_>) {
+        let Some(peer) = get(&mut self.peers, id) else { return };
+        peer.unread = input.peek().to_vec();
+        if peer.outbound.is_empty() && peer.conn.stage() != Stage::Closed {
+            self.spare.extend(peer.outbound.take_spare());
+        } else {
+            peer.queue_flush(&mut self.owing);
+        }
+    }
+
+    fn handle(&mut self, id: ConnId, event: Event<'_>) {
+        match event {
+            Event::Head(head) => self.on_head(id, &head),
+            Event::BadHead(refusal) => self.refuse(id, &refusal.into()),
+            Event::Message(received) => self.on_message(id, received.as_message()),
+            Event::Ended(closed) => {
+                // A close that we began and the peer did not answer well, or a breach of the protocol.
+                if closed.by == ClosedBy::Server && !closed.clean {
+                    self.shared.metrics.violations.add(1);
+                }
+                self.end(id, closed);
+                self.enter_phase(id);
+            }
+        }
+        let limits = &self.shared.rules.limits;
+        if let Some(peer) = get(&mut self.peers, id) {
+            peer.choked |= peer.outbound.len() > limits.outbound_bytes_high;
+        }
+    }
+
+    fn on_message(&mut self, id: ConnId, message: Message<'_>) {
+        self.shared.metrics.messages.add(1);
+        let Some(peer) = get(&mut self.peers, id) else { return };
+        let (mut ctx, state) = context(peer, &mut self.shared);
+        if let Some(state) = state {
+            self.handler.message(state, &mut ctx, message);
+        }
+        let aftermath = ctx.aftermath();
+        self.settle(id, aftermath);
+    }
+
+    /// Runs something in the context of an open connection.
+    pub(super) fn with_context(&mut self, id: ConnId, run: impl FnOnce(&mut Context<'_>)) {
+        let Some(peer) = get(&mut self.peers, id).filter(|peer| peer.conn.stage() == Stage::Open) else {
+            return;
+        };
+        let (mut ctx, _) = context(peer, &mut self.shared);
+        run(&mut ctx);
+        let aftermath = ctx.aftermath();
+        peer.queue_flush(&mut self.owing);
+        self.settle(id, aftermath);
+    }
+
+    /// Does what a handler's call has left to be done.
+    pub(super) fn settle(&mut self, id: ConnId, aftermath: Aftermath) {
+        if let Some(peer) = get(&mut self.peers, id) {
+            peer.crowded |= aftermath.crowded;
+        }
+        if let Some(reason) = aftermath.closing {
+            self.close_peer(id, reason);
+        }
+    }
+
+    /// The peer sends no more. What is owed to it may still arrive, if it only closed its own side.
+    fn end_of_input(&mut self, id: ConnId) {
+        let Some(peer) = get(&mut self.peers, id) else { return };
+        peer.ended = true;
+        if let Some(closed) = peer.conn.lost() {
+            self.end(id, closed);
+        }
+        let Some(peer) = get(&mut self.peers, id) else { return };
+        if peer.outbound.is_empty() {
+            self.dead.push(id);
+        } else {
+            peer.queue_flush(&mut self.owing);
+            self.enter_phase(id);
+        }
+    }
+
+    /// The WebSocket connection has ended: it leaves its rooms, and the handler is told, once.
+    pub(super) fn end(&mut self, id: ConnId, closed: Closed) {
+        let Some(peer) = get(&mut self.peers, id) else { return };
+        leave_all(peer, &mut self.shared);
+        let (mut ctx, state) = context(peer, &mut self.shared);
+        if let Some(state) = state.take() {
+            ctx.shared.metrics.ended.add(1);
+            ctx.shared.metrics.lost.add(u64::from(closed.by == ClosedBy::Loss));
+            self.handler.close(state, &mut ctx, &closed);
+        }
+    }
+
+    /// The transport has failed, or the peer has run out of time.
+    pub(super) fn lose(&mut self, id: ConnId) {
+        if let Some(closed) = get(&mut self.peers, id).and_then(|peer| peer.conn.lost()) {
+            self.end(id, closed);
+        }
+        self.dead.push(id);
+    }
+}
+
+impl Context<'_> {
+    pub(super) fn aftermath(self) -> Aftermath {
+        Aftermath { closing: self.closing, crowded: self.crowded }
+    }
+}
+
+/// The context of a connection, and the state the handler keeps of it.
+pub(super) fn context<'a, T: Transport, S>(
+    peer: &'a mut Peer<T, S>,
+    shared: &'a mut Shared,
+) -> (Context<'a>, &'a mut Option<S>) {
+    let ctx = Context {
+        id: peer.id,
+        transport: &peer.transport,
+        outbound: &mut peer.outbound,
+        memberships: &mut peer.memberships,
+        deflate: peer.conn.deflate(),
+        open: peer.conn.stage() == Stage::Open,
+        closing: None,
+        crowded: false,
+        shared,
+    };
+    (ctx, &mut peer.state)
+}
+
+pub(super) fn leave_all<T, S>(peer: &mut Peer<T, S>, shared: &mut Shared) {
+    for membership in std::mem::take(&mut peer.memberships) {
+        shared.rooms.leave(membership);
+    }
+    peer.lagging = false;
+}
+
+/// One read. A short one has found the end of what there is, and no second one has to ask; but a peer that has hung
+/// up is read to the end, since no further edge will come.
+fn fill<T: Read, S>(peer: &mut Peer<T, S>, buffer: &mut [u8]) -> Fill {
+    loop {
+        match peer.transport.read(buffer) {
+            Ok(0) => {
+                peer.readable = false;
+                return Fill::End;
+            }
+            Ok(len) => {
+                peer.readable = len == buffer.len() || peer.hung_up;
+                return Fill::Bytes(len);
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                peer.readable = false;
+                return Fill::Nothing;
+            }
+            Err(_) => return Fill::Failed,
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! Every number that bounds something: unit, default, reason.
+//!
+//! A limit is a field of [`Limits`] and a row of [`Limits::TABLE`]; the row is what makes it a key of the
+//! configuration file, an environment variable, a flag and a line of the README.
+
+use std::fmt;
+use std::time::Duration;
+
+/// What a limit is counted in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Bytes; written as `65536`, `64KiB` or `16MiB`.
+    Bytes,
+    /// A number of things; written in digits.
+    Count,
+    /// Time; written as `250ms`, `10s` or `2m`, kept in whole milliseconds.
+    Time,
+}
+
+/// One row of the table of limits.
+pub struct Limit {
+    /// The name: the field, the key in a configuration file and, with dashes, the flag.
+    pub name: &'static str,
+    /// What it is counted in.
+    pub unit: Unit,
+    /// What it bounds, and why there has to be a bound.
+    pub reason: &'static str,
+    get: fn(&Limits) -> u64,
+    set: fn(&mut Limits, u64),
+}
+
+impl Limit {
+    /// The row with this name, as `message_bytes_max` or as `message-bytes-max`.
+    pub fn named(name: &str) -> Option<&'static Limit> {
+        let name = name.replace('-', "_");
+        Limits::TABLE.iter().find(|limit| limit.name == name)
+    }
+
+    /// The value in `limits`, written the way [`Limit::parse_into`] reads it.
+    pub fn show(&self, limits: &Limits) -> String {
+        let value = (self.get)(limits);
+        match self.unit {
+            Unit::Count => value.to_string(),
+            Unit::Bytes => show_scaled(value, &[("MiB", 1 << 20), ("KiB", 1 << 10)], ""),
+            Unit::Time => show_scaled(value, &[("s", 1000)], "ms"),
+        }
+    }
+
+    /// Sets this limit from its written form.
+    ///
+    /// # Errors
+    /// [`InvalidLimit`] names the limit and what its unit accepts.
+    pub fn parse_into(&self, limits: &mut Limits, text: &str) -> Result<(), InvalidLimit> {
+        let units: &[(&str, u64)] = match self.unit {
+            Unit::Count => &[("", 1)],
+            Unit::Bytes => &[("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1), ("", 1)],
+            Unit::Time => &[("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)],
+        };
+        let invalid = || InvalidLimit { name: self.name, unit: self.unit, text: text.to_owned() };
+        let value = parse_scaled(text.trim(), units).ok_or_else(invalid)?;
+        (self.set)(limits, value);
+        Ok(())
+    }
+}
+
+/// A written limit that is not one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidLimit {
+    name: &'static str,
+    unit: Unit,
+    text: String,
+}
+
+impl fmt::Display for InvalidLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let accepted = match self.unit {
+            Unit::Bytes => "bytes, such as 65536, 64KiB or 16MiB",
+            Unit::Count => "a whole number",
+            Unit::Time => "a time, such as 250ms, 10s or 2m",
+        };
+        write!(f, "{}: `{}` is not {accepted}", self.name, self.text)
+    }
+}
+
+impl std::error::Error for InvalidLimit {}
+
+fn show_scaled(value: u64, units: &[(&str, u64)], plain: &str) -> String {
+    match units.iter().find(|(_, scale)| value >= *scale && value.is_multiple_of(*scale)) {
+        Some((unit, scale)) => format!("{}{unit}", value / scale),
+        None => format!("{value}{plain}"),
+    }
+}
+
+fn parse_scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let (_, scale) = units.iter().find(|(unit, _)| *unit == text[digits.len()..].trim_start())?;
+    if !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    // Anything past 2^53 is a mistake, and keeps every later sum far from overflow.
+    digits.parse::<u64>().ok()?.checked_mul(*scale).filter(|value| *value <= 1 << 53)
+}
+
+macro_rules! field_type {
+    (Time) => {
+        Duration
+    };
+    ($unit:ident) => {
+        usize
+    };
+}
+
+macro_rules! from_raw {
+    (Time, $raw:expr) => {
+        Duration::from_millis($raw)
+    };
+    ($unit:ident, $raw:expr) => {
+        $raw as usize
+    };
+}
+
+macro_rules! to_raw {
+    (Time, $value:expr) => {
+        $value.as_millis() as u64
+    };
+    ($unit:ident, $value:expr) => {
+        $value as u64
+    };
+}
+
+macro_rules! limits {
+    ($($name:ident: $unit:ident = $default:expr, $reason:literal;)*) => {
+        /// Every bound of a server, with the defaults a public server can run on.
+        ///
+        /// ```
+        /// let limits = fanline::Limits { message_bytes_max: 64 * 1024, ..Default::default() };
+        /// assert_eq!(limits.walk_slice, 32);
+        /// ```
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct Limits {
+            $(#[doc = $reason] pub $name: field_type!($unit),)*
+        }
+
+        impl Limits {
+            /// One row per field, in the order in which a byte meets them.
+            pub const TABLE: &'static [Limit] = &[$(Limit {
+                name: stringify!($name),
+                unit: Unit::$unit,
+                reason: $reason,
+                get: |limits| to_raw!($unit, limits.$name),
+                set: |limits, raw| limits.$name = from_raw!($unit, raw),
+            },)*];
+        }
+
+        impl Default for Limits {
+            fn default() -> Self {
+                Self { $($name: from_raw!($unit, $default),)* }
+            }
+        }
+    };
+}
+
+limits! {
+    accept_backlog: Count = 4096,
+        "Connections the kernel completes before the loop accepts them; a reconnect storm waits here.";
+    accept_budget: Count = 64,
+        "Connections accepted in one turn, so that a storm does not hold up those already connected.";
+    accept_retry: Time = 100,
+        "Pause after an accept error such as EMFILE; an edge-triggered listener is not announced again.";
+    connections_max: Count = 16_384,
+        "Connections at once; the next one is answered 503.";
+    head_bytes_max: Bytes = 16 << 10,
+        "Length of a request head; a longer one is answered 431.";
+    headers_max: Count = 100,
+        "Header fields in a request head; more are answered 431.";
+    head_deadline: Time = 10_000,
+        "Time from connecting, or from the last response, to a complete request head.";
+    admission_deadline: Time = 10_000,
+        "Time a handler may take to decide on a deferred admission; then the answer is 503.";
+    message_bytes_max: Bytes = 16 << 20,
+        "Length of a received message after reassembly and inflation; a longer one is closed with 1009.";
+    read_budget: Bytes = 256 << 10,
+        "Bytes read from one connection in one turn, so that a fast sender waits for the others.";
+    receive_buffer: Bytes = 64 << 10,
+        "The one buffer that all connections are read into.";
+    events_max: Count = 1024,
+        "Readiness events taken from the kernel in one turn.";
+    control_bytes_max: Bytes = 4 << 10,
+        "Pongs waiting for one connection; past it only the latest ping is answered (RFC 6455 §5.5.3).";
+    outbound_bytes_high: Bytes = 1 << 20,
+        "Replies waiting for one connection above which it is no longer read.";
+    outbound_bytes_low: Bytes = 256 << 10,
+        "Replies waiting for one connection below which it is read again.";
+    outbound_bytes_max: Bytes = 64 << 20,
+        "Replies waiting for one connection above which a further send is refused to the handler.";
+    flush_budget: Count = 512,
+        "Connections whose replies are sent in one turn.";
+    deflate_bytes_min: Bytes = 128,
+        "Length from which a reply is compressed where permessage-deflate was negotiated.";
+    rooms_max: Count = 100_000,
+        "Rooms at once; joining a further one is refused.";
+    rooms_per_connection_max: Count = 128,
+        "Rooms one connection may be in.";
+    room_name_bytes_max: Bytes = 256,
+        "Length of a room's name.";
+    room_log_bytes_max: Bytes = 4 << 20,
+        "Unsent publications a room keeps for its slow members; a member further behind is closed with 1013.";
+    walk_slice: Count = 32,
+        "Room members sent to before the sockets are looked at again; 0 walks a whole room at once.";
+    inbox_messages_max: Count = 4096,
+        "Requests from other threads waiting for the loop; a further one is refused to its caller.";
+    inbox_bytes_max: Bytes = 16 << 20,
+        "Payload bytes waiting in the inbox.";
+    ping_interval: Time = 25_000,
+        "Silence after which a connection is pinged.";
+    pong_deadline: Time = 15_000,
+        "Time from that ping to any byte; a connection silent for longer is gone.";
+    close_deadline: Time = 5_000,
+        "Time for a peer to answer a Close frame (RFC 6455 §7.1.1).";
+    linger_deadline: Time = 2_000,
+        "Time after the last byte sent for the peer to close TCP, so that it can read what was sent.";
+    shutdown_deadline: Time = 10_000,
+        "Time for all connections to close when the server stops.";
+}
+
+impl Limits {
+    /// Says which limits contradict each other, in a sentence for each.
+    pub fn contradictions(&self) -> Vec<String> {
+        let rules = [
+            (
+                self.outbound_bytes_low > self.outbound_bytes_high,
+                "outbound_bytes_low is above outbound_bytes_high",
+            ),
+            (
+                self.outbound_bytes_high > self.outbound_bytes_max,
+                "outbound_bytes_high is above outbound_bytes_max",
+            ),
+            (self.receive_buffer < 1024, "receive_buffer is below 1KiB"),
+            (self.head_bytes_max < 256, "head_bytes_max is below 256"),
+            (self.control_bytes_max < 254, "control_bytes_max is below 254, two control frames"),
+            (self.accept_budget == 0, "accept_budget is 0"),
+            (self.flush_budget == 0, "flush_budget is 0"),
+            (self.events_max == 0, "events_max is 0"),
+            (self.read_budget == 0, "read_budget is 0"),
+            (self.accept_backlog > i32::MAX as usize, "accept_backlog does not fit the kernel's integer"),
+            (self.receive_buffer > 1 << 30, "receive_buffer is above 1GiB"),
+            (self.events_max > 1 << 20, "events_max is above 1048576"),
+        ];
+        rules.iter().filter(|(broken, _)| *broken).map(|(_, text)| (*text).to_owned()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_is_read_back_from_how_it_is_shown() {
+        for limit in Limits::TABLE {
+            let mut limits = Limits::default();
+            limit.parse_into(&mut limits, &limit.show(&Limits::default())).unwrap();
+            assert_eq!(limits, Limits::default(), "{}", limit.name);
+        }
+        assert_eq!(Limits::default().contradictions(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn written_limits_and_what_they_mean() {
+        let rows: &[(&str, &str, Option<u64>)] = &[
+            ("message_bytes_max", "16MiB", Some(16 << 20)),
+            ("message-bytes-max", "64KiB", Some(64 << 10)),
+            ("message_bytes_max", "1000", Some(1000)),
+            ("message_bytes_max", "16MB", None),
+            ("message_bytes_max", "", None),
+            ("message_bytes_max", "-1", None),
+            ("message_bytes_max", "99999999999GiB", None),
+            ("ping_interval", "250ms", Some(250)),
+            ("ping_interval", "2m", Some(120_000)),
+            ("ping_interval", "10", None),
+            ("walk_slice", "64", Some(64)),
+            ("walk_slice", "64KiB", None),
+        ];
+        for (name, text, want) in rows {
+            let limit = Limit::named(name).unwrap();
+            let mut limits = Limits::default();
+            let got = limit.parse_into(&mut limits, text).map(|()| (limit.get)(&limits));
+            assert_eq!(got.as_ref().ok(), want.as_ref(), "{name} = {text}: {got:?}");
+        }
+    }
+}

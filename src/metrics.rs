@@ -1,0 +1,99 @@
+//! What a server counts. One thread writes; any thread may read.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number that only the loop changes.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// The number now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add(&self, more: u64) {
+        // There is one writer, so a load and a store do without a locked instruction.
+        self.0.store(self.get().wrapping_add(more), Ordering::Relaxed);
+    }
+}
+
+macro_rules! metrics {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Counts since the server started.
+        #[derive(Debug, Default)]
+        pub struct Metrics {
+            $($(#[$doc])* pub $name: Counter,)*
+        }
+
+        impl Metrics {
+            /// Every count with its name.
+            pub fn all(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name.get()),)*]
+            }
+        }
+    };
+}
+
+metrics! {
+    /// TCP connections accepted.
+    accepted,
+    /// WebSocket connections opened.
+    opened,
+    /// WebSocket connections ended, in whatever way.
+    ended,
+    /// Of those, ended because the peer broke the protocol.
+    violations,
+    /// Of those, ended without a Close frame from either side.
+    lost,
+    /// Members closed because their room's log had moved past them.
+    passed,
+    /// Plain HTTP requests answered by the handler.
+    requests,
+    /// Requests refused with 400.
+    refused_400,
+    /// Requests refused with 403.
+    refused_403,
+    /// Requests refused with 404.
+    refused_404,
+    /// Requests refused with 405.
+    refused_405,
+    /// Requests refused with 426.
+    refused_426,
+    /// Requests refused with 431.
+    refused_431,
+    /// Requests refused with 503.
+    refused_503,
+    /// Requests refused with another status.
+    refused_other,
+    /// Messages received.
+    messages,
+    /// Messages sent to one connection alone.
+    replies,
+    /// Messages refused to the handler because too much was waiting for the connection.
+    replies_refused,
+    /// Messages published to rooms.
+    publications,
+    /// Bytes received.
+    bytes_in,
+    /// Turns of the loop.
+    turns,
+    /// Errors of `accept`.
+    accept_errors,
+}
+
+impl Metrics {
+    pub(crate) fn refused(&self, status: u16) {
+        let counter = match status {
+            400 => &self.refused_400,
+            403 => &self.refused_403,
+            404 => &self.refused_404,
+            405 => &self.refused_405,
+            426 => &self.refused_426,
+            431 => &self.refused_431,
+            503 => &self.refused_503,
+            _ => &self.refused_other,
+        };
+        counter.add(1);
+    }
+}

@@ -1,0 +1,318 @@
+//! What is owed to one peer alone: responses, replies and control frames, in the order in which they leave.
+
+use std::io::{self, ErrorKind, Write};
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use crate::ws::close::CloseReason;
+use crate::ws::frame::{Opcode, frame_boundary, header_len, write_frame};
+
+/// The bytes that wait for one socket.
+///
+/// They leave in this order: the rest of a frame that has begun, control frames, then replies. A Close is the last
+/// reply, and nothing follows it (RFC 6455 §5.5.1). While nothing waits, nothing is held.
+#[derive(Debug, Default)]
+pub struct Outbound {
+    queue: Option<Box<Queue>>,
+    sealed: bool,
+}
+
+/// The buffers of an [`Outbound`] that has something to send.
+#[derive(Debug, Default)]
+pub struct Queue {
+    /// What is left of a frame, or a response, whose beginning is on the wire: nothing may come between.
+    rest: Bytes,
+    /// Whole control frames, none of them begun.
+    control: BytesMut,
+    /// Responses and then whole frames, none of them begun.
+    replies: BytesMut,
+    /// How many bytes at the start of `replies` are HTTP and not frames.
+    http: usize,
+}
+
+impl Queue {
+    fn len(&self) -> usize {
+        self.rest.len() + self.control.len() + self.replies.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Outbound {
+    /// Bytes waiting.
+    pub fn len(&self) -> usize {
+        self.queue.as_ref().map_or(0, |queue| queue.len())
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether a Close, or the last response, has been queued: nothing may follow.
+    pub fn is_sealed(&self) -> bool {
+        self.sealed
+    }
+
+    /// Queues HTTP, written by `write`.
+    pub fn push_http(&mut self, write: impl FnOnce(&mut BytesMut)) {
+        let queue = self.queue.get_or_insert_default();
+        debug_assert_eq!(queue.http, queue.replies.len(), "HTTP comes before all frames");
+        write(&mut queue.replies);
+        queue.http = queue.replies.len();
+    }
+
+    /// Queues a text or binary frame behind the replies before it.
+    pub fn push_message(&mut self, opcode: Opcode, compressed: bool, payload: &[u8]) {
+        debug_assert!(!self.sealed, "a message after the Close");
+        write_frame(&mut self.queue.get_or_insert_default().replies, opcode, compressed, payload);
+    }
+
+    /// Queues a Ping or a Pong ahead of the replies.
+    ///
+    /// Above `bytes_max` waiting, earlier ones are dropped: only the latest Ping has to be answered (§5.5.3).
+    pub fn push_control(&mut self, opcode: Opcode, payload: &[u8], bytes_max: usize) {
+        if self.sealed {
+            return;
+        }
+        let control = &mut self.queue.get_or_insert_default().control;
+        if control.len() + header_len(payload.len()) + payload.len() > bytes_max {
+            control.clear();
+        }
+        write_frame(control, opcode, false, payload);
+    }
+
+    /// Queues a Close behind everything; whatever comes later is not sent.
+    pub fn push_close(&mut self, reason: Option<&CloseReason>) {
+        if !self.sealed {
+            let payload = reason.map(CloseReason::encode).unwrap_or_default();
+            self.push_message(Opcode::Close, false, &payload);
+            self.sealed = true;
+        }
+    }
+
+    /// Ends the outgoing side after what is queued, as the last HTTP response does.
+    pub fn seal(&mut self) {
+        self.sealed = true;
+    }
+
+    /// Takes over the rest of a frame that the socket took only in part. Everything else has to have left before.
+    pub fn hold(&mut self, rest: Bytes) {
+        debug_assert!(self.is_empty(), "a frame begun behind others that wait");
+        self.queue.get_or_insert_default().rest = rest;
+    }
+
+    /// Appends frames, as they are, behind the replies: for what a room still owes to a peer that is about to be closed.
+    pub fn push_frames(&mut self, frames: &[u8]) {
+        debug_assert!(!self.sealed, "frames after the Close");
+        self.queue.get_or_insert_default().replies.extend_from_slice(frames);
+    }
+
+    /// Appends what `other` holds; `other` never was on the wire.
+    pub fn append(&mut self, other: Outbound) {
+        let Some(theirs) = other.queue else { return };
+        let ours = self.queue.get_or_insert_default();
+        ours.control.extend_from_slice(&theirs.control);
+        ours.replies.extend_from_slice(&theirs.replies);
+        self.sealed |= other.sealed;
+    }
+
+    /// Writes until everything has left (`true`) or the socket takes no more (`false`).
+    ///
+    /// In the common case, replies only, it is one write.
+    ///
+    /// # Errors
+    /// What the socket says, other than that it would block.
+    pub fn flush(&mut self, socket: &mut impl Write) -> io::Result<bool> {
+        let Some(queue) = &mut self.queue else { return Ok(true) };
+        queue.flush(socket)
+    }
+
+    /// Gives back the buffers, if nothing waits in them.
+    pub fn take_spare(&mut self) -> Option<Box<Queue>> {
+        self.queue.take_if(|queue| queue.is_empty())
+    }
+
+    /// Lends buffers given back by another, so that none have to be made.
+    pub fn lend(&mut self, spare: &mut Vec<Box<Queue>>) {
+        if self.queue.is_none() {
+            self.queue = spare.pop();
+        }
+    }
+}
+
+impl Queue {
+    /// The largest buffer worth keeping for the next peer.
+    const KEEP_MAX: usize = 16 << 10;
+
+    /// Whether the buffers are small enough to be kept for another peer.
+    pub fn is_worth_keeping(&self) -> bool {
+        self.replies.capacity() <= Self::KEEP_MAX && self.control.capacity() <= Self::KEEP_MAX
+    }
+
+    fn flush(&mut self, socket: &mut impl Write) -> io::Result<bool> {
+        if !self.rest.is_empty() {
+            let sent = write_some(socket, &self.rest)?;
+            self.rest.advance(sent);
+            if !self.rest.is_empty() {
+                return Ok(false);
+            }
+        }
+        if !self.control.is_empty() {
+            // A response comes before the first frame, so also before a Pong to a Ping that came with the request.
+            let http = self.http;
+            if !self.flush_replies(socket, http)? || !self.flush_control(socket)? {
+                return Ok(false);
+            }
+        }
+        let all = self.replies.len();
+        self.flush_replies(socket, all)
+    }
+
+    fn flush_control(&mut self, socket: &mut impl Write) -> io::Result<bool> {
+        let sent = write_some(socket, &self.control)?;
+        if sent < self.control.len() {
+            self.rest = cut(&mut self.control, sent, 0);
+            return Ok(false);
+        }
+        self.control.clear();
+        Ok(true)
+    }
+
+    fn flush_replies(&mut self, socket: &mut impl Write, len: usize) -> io::Result<bool> {
+        if len == 0 {
+            return Ok(true);
+        }
+        let sent = write_some(socket, &self.replies[..len])?;
+        let whole = sent == self.replies.len();
+        if whole {
+            // Keeps the buffer for the next reply, where advancing would use it up.
+            self.replies.clear();
+        } else {
+            self.rest = cut(&mut self.replies, sent, self.http);
+        }
+        if sent > 0 {
+            self.http = 0;
+        }
+        Ok(sent == len)
+    }
+}
+
+/// Takes what was sent off the front, and returns what is left of the frame, or the HTTP, that the cut went through.
+fn cut(queued: &mut BytesMut, sent: usize, http: usize) -> Bytes {
+    let boundary = match sent {
+        0 => 0,
+        sent if sent <= http => http,
+        sent => http + frame_boundary(&queued[http..], sent - http),
+    };
+    let mut rest = queued.split_to(boundary).freeze();
+    rest.advance(sent);
+    rest
+}
+
+/// Writes once; no bytes where the socket would block.
+///
+/// # Errors
+/// What the socket says, other than that it would block.
+pub fn write_some(socket: &mut impl Write, bytes: &[u8]) -> io::Result<usize> {
+    loop {
+        match socket.write(bytes) {
+            Ok(0) if !bytes.is_empty() => return Err(ErrorKind::WriteZero.into()),
+            Ok(sent) => return Ok(sent),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A socket that takes `room` bytes more.
+    struct Narrow {
+        room: usize,
+        taken: Vec<u8>,
+    }
+
+    impl Write for Narrow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let taken = bytes.len().min(self.room);
+            self.taken.extend_from_slice(&bytes[..taken]);
+            self.room -= taken;
+            if taken == 0 { Err(ErrorKind::WouldBlock.into()) } else { Ok(taken) }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn frame(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
+        let mut out = BytesMut::new();
+        write_frame(&mut out, opcode, false, payload);
+        out.to_vec()
+    }
+
+    #[test]
+    fn s5_4_control_frames_pass_replies_only_at_a_frames_end() {
+        let (a, b) = (frame(Opcode::Text, b"first reply"), frame(Opcode::Text, &[b'x'; 300]));
+        let pong = frame(Opcode::Pong, b"!");
+        let len = a.len() + b.len();
+        for room in 0..=len {
+            let mut outbound = Outbound::default();
+            outbound.push_message(Opcode::Text, false, b"first reply");
+            outbound.push_message(Opcode::Text, false, &[b'x'; 300]);
+            let mut socket = Narrow { room, taken: Vec::new() };
+            assert_eq!(outbound.flush(&mut socket).unwrap(), room == len);
+            outbound.push_control(Opcode::Pong, b"!", 4096);
+            outbound.push_close(None);
+            socket.room = 1000;
+            assert!(outbound.flush(&mut socket).unwrap());
+            let begun = if room == 0 {
+                0
+            } else if room <= a.len() {
+                a.len()
+            } else {
+                len
+            };
+            let mut want = [a.as_slice(), &b].concat();
+            want.splice(begun..begun, pong.iter().copied());
+            want.extend(frame(Opcode::Close, b""));
+            assert_eq!(socket.taken, want, "after {room} bytes");
+        }
+    }
+
+    #[test]
+    fn s4_2_2_a_response_comes_before_every_frame_wherever_the_socket_stops() {
+        let want =
+            [b"HTTP/1.1 101\r\n\r\n".to_vec(), frame(Opcode::Pong, b"p"), frame(Opcode::Text, b"t")].concat();
+        for room in 0..=want.len() {
+            let mut outbound = Outbound::default();
+            outbound.push_http(|out| out.extend_from_slice(b"HTTP/1.1 101\r\n\r\n"));
+            outbound.push_message(Opcode::Text, false, b"t");
+            outbound.push_control(Opcode::Pong, b"p", 4096);
+            let mut socket = Narrow { room, taken: Vec::new() };
+            assert_eq!(outbound.flush(&mut socket).unwrap(), room == want.len());
+            socket.room = 1000;
+            assert!(outbound.flush(&mut socket).unwrap());
+            assert_eq!(socket.taken, want, "after {room} bytes");
+            assert!(outbound.take_spare().is_some());
+        }
+    }
+
+    #[test]
+    fn s5_5_3_past_the_bound_only_the_latest_ping_is_answered() {
+        let mut outbound = Outbound::default();
+        for i in 0..100u8 {
+            outbound.push_control(Opcode::Pong, &[i; 125], 254);
+            assert!(outbound.len() <= 254);
+        }
+        let mut socket = Narrow { room: 1000, taken: Vec::new() };
+        outbound.flush(&mut socket).unwrap();
+        assert!(socket.taken.ends_with(&frame(Opcode::Pong, &[99; 125])));
+    }
+}

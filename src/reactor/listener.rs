@@ -1,0 +1,95 @@
+//! A listening socket.
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use mio::net::{TcpListener, TcpStream};
+use mio::{Interest, Registry, Token};
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// A listener and whether somebody may be waiting at it.
+pub(super) struct Listener {
+    socket: TcpListener,
+    /// An edge has announced connections, and no accept has found the end of them.
+    ready: bool,
+    /// When to try again after an error that passes with time.
+    retry_at: Option<Instant>,
+}
+
+/// What one accept gave.
+pub(super) enum Accepted {
+    Stream(TcpStream),
+    /// That one is lost; the next may do better.
+    Failed,
+    Nothing,
+}
+
+impl Listener {
+    pub(super) fn bind(addr: SocketAddr, backlog: usize) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        if addr.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        // Accepted sockets inherit it: one call here instead of one for each of them.
+        socket.set_tcp_nodelay(true)?;
+        socket.set_nonblocking(true)?;
+        let refused =
+            |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {addr}: {error}"));
+        socket.bind(&addr.into()).map_err(refused)?;
+        socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX)).map_err(refused)?;
+        Ok(Self { socket: TcpListener::from_std(socket.into()), ready: true, retry_at: None })
+    }
+
+    pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        registry.register(&mut self.socket, token, Interest::READABLE)
+    }
+
+    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    pub(super) fn mark_ready(&mut self) {
+        self.ready = true;
+    }
+
+    /// Whether accepting is worth a try without another event.
+    pub(super) fn is_ready(&self) -> bool {
+        self.ready && self.retry_at.is_none()
+    }
+
+    /// How long until the next try after an error.
+    pub(super) fn sleep(&self, now: Instant) -> Option<Duration> {
+        self.retry_at.map(|at| at.saturating_duration_since(now))
+    }
+
+    pub(super) fn accept(&mut self, now: Instant, pause: Duration) -> Accepted {
+        if self.retry_at.is_some_and(|at| at > now) || !self.ready {
+            return Accepted::Nothing;
+        }
+        self.retry_at = None;
+        match self.socket.accept() {
+            Ok((stream, _)) => Accepted::Stream(stream),
+            Err(error) => match error.kind() {
+                ErrorKind::WouldBlock => {
+                    self.ready = false;
+                    Accepted::Nothing
+                }
+                // Errors of the one connection, which accept(2) passes on; the others are waiting behind it.
+                ErrorKind::Interrupted
+                | ErrorKind::ConnectionAborted
+                | ErrorKind::ConnectionReset
+                | ErrorKind::HostUnreachable
+                | ErrorKind::NetworkUnreachable
+                | ErrorKind::NetworkDown
+                | ErrorKind::TimedOut => Accepted::Failed,
+                // Such as no descriptors: the listener stays ready, and no edge will say so again.
+                _ => {
+                    self.retry_at = Some(now + pause);
+                    Accepted::Failed
+                }
+            },
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The only I/O: sleep until a socket is ready, say so to the engine, let it take a turn.
+
+pub mod inbox;
+mod listener;
+mod signals;
+mod socket;
+mod token;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Waker};
+
+use crate::engine::handler::Handler;
+use crate::engine::{Engine, Rules};
+use crate::limits::Limits;
+use crate::metrics::Metrics;
+use inbox::Inbox;
+use listener::{Accepted, Listener};
+use signals::Signals;
+use token::Source;
+
+/// A poller, its listeners, and the engine they drive.
+pub struct Reactor<H: Handler> {
+    poll: Poll,
+    engine: Engine<H, TcpStream>,
+    listeners: Vec<Listener>,
+    addrs: Vec<SocketAddr>,
+    inbox: Arc<Inbox>,
+    waker: Arc<Waker>,
+    signals: Option<Signals>,
+    metrics: Arc<Metrics>,
+    limits: Limits,
+    is_stopping: bool,
+}
+
+impl<H: Handler> Reactor<H> {
+    /// Binds the listeners; nothing is accepted before [`Reactor::run`].
+    ///
+    /// # Errors
+    /// Where there can be no poller, or an address cannot be listened on.
+    pub fn new(
+        handler: H,
+        rules: Rules,
+        addrs: &[SocketAddr],
+        inbox: Arc<Inbox>,
+        metrics: Arc<Metrics>,
+    ) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), Source::Waker.into())?);
+        let limits = rules.limits.clone();
+        let mut listeners = Vec::new();
+        for (i, addr) in addrs.iter().enumerate() {
+            let mut listener = Listener::bind(*addr, limits.accept_backlog)?;
+            listener.register(poll.registry(), Source::Listener(i).into())?;
+            listeners.push(listener);
+        }
+        let addrs = listeners.iter().map(Listener::local_addr).collect::<io::Result<_>>()?;
+        let engine = Engine::new(handler, rules, metrics.clone(), Instant::now(), first_epoch());
+        let (signals, is_stopping) = (None, false);
+        Ok(Self { poll, engine, listeners, addrs, inbox, waker, signals, metrics, limits, is_stopping })
+    }
+
+    /// Stops on SIGINT and SIGTERM.
+    ///
+    /// # Errors
+    /// Where the signals cannot be had.
+    pub fn with_signals(mut self) -> io::Result<Self> {
+        self.signals = Some(Signals::register(self.poll.registry(), Source::Signals.into())?);
+        Ok(self)
+    }
+
+    /// The addresses listened on.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.addrs
+    }
+
+    /// Ends the sleep of this reactor.
+    pub fn waker(&self) -> Arc<Waker> {
+        self.waker.clone()
+    }
+
+    /// Turns until it is told to stop and every connection has gone.
+    ///
+    /// # Errors
+    /// What the poller says.
+    pub fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(self.limits.events_max);
+        let mut now = Instant::now();
+        loop {
+            let sleep = self.sleep(now);
+            match self.poll.poll(&mut events, sleep) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                Err(_) => events.clear(),
+                Ok(()) => {}
+            }
+            now = Instant::now();
+            self.mark(&events);
+            self.accept(now);
+            self.inbox.drain(&mut self.engine);
+            if self.inbox.is_stopped() {
+                self.stop(now);
+            }
+            self.engine.turn(now);
+            if self.is_stopping && (self.engine.is_empty() || self.engine.is_overdue()) {
+                self.engine.drop_all();
+                return Ok(());
+            }
+        }
+    }
+
+    fn sleep(&self, now: Instant) -> Option<Duration> {
+        if self.inbox.has_waiting() || self.listeners.iter().any(Listener::is_ready) {
+            return Some(Duration::ZERO);
+        }
+        let retries = self.listeners.iter().filter_map(|listener| listener.sleep(now));
+        retries.chain(self.engine.sleep(now)).min()
+    }
+
+    fn mark(&mut self, events: &Events) {
+        for event in events {
+            match Source::from(event.token()) {
+                Source::Waker => {}
+                Source::Signals => {
+                    if self.signals.as_mut().is_some_and(Signals::asks_to_stop) {
+                        self.inbox.stop();
+                    }
+                }
+                Source::Listener(i) => {
+                    if let Some(listener) = self.listeners.get_mut(i) {
+                        listener.mark_ready();
+                    }
+                }
+                Source::Conn(id) => {
+                    let hung_up = event.is_read_closed() || event.is_error();
+                    self.engine.ready(id, event.is_readable(), event.is_writable(), hung_up);
+                }
+            }
+        }
+    }
+
+    fn accept(&mut self, now: Instant) {
+        for listener in &mut self.listeners {
+            for _ in 0..self.limits.accept_budget {
+                match listener.accept(now, self.limits.accept_retry) {
+                    Accepted::Stream(mut stream) => {
+                        let token = Source::Conn(self.engine.next_id()).into();
+                        let interest = Interest::READABLE | Interest::WRITABLE;
+                        match self.poll.registry().register(&mut stream, token, interest) {
+                            Ok(()) => drop(self.engine.connect(stream, now)),
+                            Err(_) => self.metrics.accept_errors.add(1),
+                        }
+                    }
+                    Accepted::Failed => self.metrics.accept_errors.add(1),
+                    Accepted::Nothing => break,
+                }
+            }
+        }
+    }
+
+    fn stop(&mut self, now: Instant) {
+        if !self.is_stopping {
+            self.is_stopping = true;
+            // Closing the listeners refuses those who have not been accepted, instead of letting them wait.
+            self.listeners.clear();
+            self.engine.stop(now);
+        }
+    }
+}
+
+impl<H: Handler> Drop for Reactor<H> {
+    fn drop(&mut self) {
+        self.inbox.close();
+    }
+}
+
+/// Microseconds since 1970: more than an earlier run can have used up, at less than a million rooms a second.
+fn first_epoch() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(1, |since| since.as_micros() as u64)
+}

@@ -1,0 +1,243 @@
+//! The library's face: build a server, run it, and talk to it from other threads.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+
+use mio::Waker;
+
+use crate::engine::handler::{Handler, OwnedMessage};
+use crate::engine::{Command, Rules};
+use crate::http::origin::OriginPolicy;
+use crate::http::response::Response;
+use crate::id::ConnId;
+use crate::limits::Limits;
+use crate::metrics::Metrics;
+use crate::reactor::Reactor;
+use crate::reactor::inbox::Inbox;
+use crate::ws::close::{CloseCode, CloseReason, InvalidClose};
+
+/// A server that has its listeners and waits to be run.
+pub struct Server<H: Handler> {
+    reactor: Reactor<H>,
+    handle: Handle,
+}
+
+impl Server<()> {
+    /// Describes a server.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+}
+
+impl<H: Handler> Server<H> {
+    /// The addresses listened on, with the ports that were chosen where 0 was asked for.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        self.reactor.local_addrs()
+    }
+
+    /// The port of the first listener; 0 without one.
+    pub fn port(&self) -> u16 {
+        self.local_addrs().first().map_or(0, SocketAddr::port)
+    }
+
+    /// A handle for other threads.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Serves until it is shut down; then every connection has been closed and its handler told.
+    ///
+    /// # Errors
+    /// What the poller says. Errors of single connections, and of `accept`, never end a server.
+    pub fn run(self) -> io::Result<()> {
+        self.reactor.run()
+    }
+}
+
+/// What a server is to be.
+///
+/// ```
+/// # use fanline::{Context, Handler, Message, Opening, Response};
+/// # struct Echo;
+/// # impl Handler for Echo {
+/// #     type State = ();
+/// #     fn open(&mut self, _: &mut Opening<'_>) -> Result<(), Response> { Ok(()) }
+/// #     fn message(&mut self, _: &mut (), ctx: &mut Context<'_>, m: Message<'_>) { ctx.send(m).ok(); }
+/// # }
+/// use fanline::{Limits, Server};
+///
+/// let limits = Limits { message_bytes_max: 64 * 1024, ..Limits::default() };
+/// let server = Server::builder().listen("127.0.0.1:0")?.limits(limits).bind(Echo)?;
+/// let handle = server.handle();
+/// let thread = std::thread::spawn(move || server.run());
+/// handle.shutdown();
+/// thread.join().unwrap()?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Builder {
+    addrs: Vec<SocketAddr>,
+    rules: Rules,
+    stops_on_signals: bool,
+}
+
+impl Builder {
+    /// Listens on an address, such as `127.0.0.1:8080` or `[::1]:0`; may be said more than once.
+    ///
+    /// # Errors
+    /// Where the address cannot be resolved.
+    pub fn listen(mut self, addr: impl ToSocketAddrs) -> io::Result<Self> {
+        let before = self.addrs.len();
+        self.addrs.extend(addr.to_socket_addrs()?.take(1));
+        match self.addrs.len() > before {
+            true => Ok(self),
+            false => Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "the address resolves to nothing")),
+        }
+    }
+
+    /// Sets every bound.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.rules.limits = limits;
+        self
+    }
+
+    /// Says whose pages may connect; those of the same origin unless told otherwise.
+    pub fn origins(mut self, origins: OriginPolicy) -> Self {
+        self.rules.origins = origins;
+        self
+    }
+
+    /// Agrees to permessage-deflate where a client offers it; off unless told otherwise.
+    pub fn deflate(mut self, deflate: bool) -> Self {
+        self.rules.deflate = deflate;
+        self
+    }
+
+    /// Shuts the server down on SIGINT and SIGTERM.
+    pub fn stop_on_signals(mut self) -> Self {
+        self.stops_on_signals = true;
+        self
+    }
+
+    /// Binds the listeners and takes the application.
+    ///
+    /// # Errors
+    /// Where a limit contradicts another, or an address cannot be listened on.
+    pub fn bind<H: Handler>(self, handler: H) -> io::Result<Server<H>> {
+        let contradictions = self.rules.limits.contradictions();
+        if !contradictions.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, contradictions.join("; ")));
+        }
+        let inbox = Arc::new(Inbox::new(&self.rules.limits));
+        let metrics = Arc::new(Metrics::default());
+        let reactor = Reactor::new(handler, self.rules, &self.addrs, inbox.clone(), metrics.clone())?;
+        let reactor = if self.stops_on_signals { reactor.with_signals()? } else { reactor };
+        let handle = Handle { inbox, waker: reactor.waker(), metrics };
+        Ok(Server { reactor, handle })
+    }
+}
+
+/// Reaches a running server from any thread.
+#[derive(Clone)]
+pub struct Handle {
+    inbox: Arc<Inbox>,
+    waker: Arc<Waker>,
+    metrics: Arc<Metrics>,
+}
+
+/// Why a server did not take a request from another thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HandleError {
+    /// The server has stopped.
+    Stopped,
+    /// `inbox_messages_max` or `inbox_bytes_max` are waiting already: try again later.
+    Full,
+    /// The close code or reason does not do.
+    InvalidClose(InvalidClose),
+}
+
+impl fmt::Display for HandleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HandleError::Stopped => f.write_str("the server has stopped"),
+            HandleError::Full => f.write_str("the server's inbox is full"),
+            HandleError::InvalidClose(invalid) => invalid.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for HandleError {}
+
+impl From<InvalidClose> for HandleError {
+    fn from(invalid: InvalidClose) -> Self {
+        HandleError::InvalidClose(invalid)
+    }
+}
+
+impl Handle {
+    /// Sends to every member of a room, in one order with everything else published to it.
+    ///
+    /// # Errors
+    /// [`HandleError::Stopped`] or [`HandleError::Full`].
+    pub fn publish(&self, room: &str, message: impl Into<OwnedMessage>) -> Result<(), HandleError> {
+        self.push(Command::Publish(room.to_owned(), message.into()))
+    }
+
+    /// Sends to one connection; without effect if it has ended by then.
+    ///
+    /// # Errors
+    /// [`HandleError::Stopped`] or [`HandleError::Full`].
+    pub fn send(&self, id: ConnId, message: impl Into<OwnedMessage>) -> Result<(), HandleError> {
+        self.push(Command::Send(id, message.into()))
+    }
+
+    /// Closes one connection.
+    ///
+    /// # Errors
+    /// [`HandleError::InvalidClose`], [`HandleError::Stopped`] or [`HandleError::Full`].
+    pub fn close(&self, id: ConnId, code: u16, reason: &str) -> Result<(), HandleError> {
+        let reason = CloseReason::new(CloseCode::new(code)?, reason)?;
+        self.push(Command::Close(id, reason))
+    }
+
+    /// Lets in a client whose admission was deferred: its `open` is called now.
+    ///
+    /// # Errors
+    /// [`HandleError::Stopped`] or [`HandleError::Full`].
+    pub fn admit(&self, id: ConnId) -> Result<(), HandleError> {
+        self.push(Command::Admit(id))
+    }
+
+    /// Turns away a client whose admission was deferred.
+    ///
+    /// # Errors
+    /// [`HandleError::Stopped`] or [`HandleError::Full`].
+    pub fn refuse(&self, id: ConnId, response: Response) -> Result<(), HandleError> {
+        self.push(Command::Refuse(id, response))
+    }
+
+    /// Closes every connection with 1001 and ends [`Server::run`], at the latest after `shutdown_deadline`.
+    pub fn shutdown(&self) {
+        self.inbox.stop();
+        self.wake();
+    }
+
+    /// What the server has counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    fn push(&self, command: Command) -> Result<(), HandleError> {
+        if self.inbox.push(command)? {
+            self.wake();
+        }
+        Ok(())
+    }
+
+    fn wake(&self) {
+        // The only failure is that of a poller that is gone, and then the inbox says so to the next caller.
+        self.waker.wake().unwrap_or_default();
+    }
+}

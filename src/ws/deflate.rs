@@ -1,0 +1,207 @@
+//! Compression of whole messages, RFC 7692 §7.2, without a window between messages.
+
+use zlib_rs::{Deflate, DeflateFlush, Inflate, InflateFlush, Status};
+
+use super::extension::DeflateParams;
+use super::violation::Violation;
+
+/// What a sender cuts off the end of a compressed message (RFC 7692 §7.2.1).
+const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
+
+/// An empty last block: it ends the stream, so that a message cut short inside a block is told from a whole one.
+const LAST_BLOCK: [u8; 5] = [0x01, 0x00, 0x00, 0xff, 0xff];
+
+/// One decompressor for all connections; made when the first compressed message arrives.
+#[derive(Default)]
+pub struct Inflater {
+    stream: Option<Inflate>,
+}
+
+impl Inflater {
+    /// Inflates one message, whose tail is still cut off.
+    ///
+    /// # Errors
+    /// [`Violation::MessageTooBig`] as soon as there are more than `bytes_max` bytes, however few were sent;
+    /// [`Violation::DeflateCorrupt`] for anything that is not a sequence of whole deflate blocks.
+    pub fn inflate(&mut self, compressed: &[u8], bytes_max: usize) -> Result<Vec<u8>, Violation> {
+        if compressed.is_empty() {
+            return Ok(Vec::new());
+        }
+        let stream = self.stream.get_or_insert_with(|| Inflate::new(false, 15));
+        stream.reset(false);
+        // Half as much again is a good first guess for short messages; long ones double from there.
+        let guess = (compressed.len() + compressed.len() / 2 + 64).min(bytes_max.saturating_add(1));
+        let mut out = Bounded { bytes: vec![0; guess], filled: 0, bytes_max };
+        let mut ended = false;
+        for part in [compressed, &TAIL, &LAST_BLOCK] {
+            ended = inflate_part(stream, part, &mut out)?;
+        }
+        match ended {
+            true => Ok(out.finish()),
+            false => Err(Violation::DeflateCorrupt),
+        }
+    }
+}
+
+/// Feeds one part and says whether the last block ended exactly where the part did.
+fn inflate_part(stream: &mut Inflate, mut part: &[u8], out: &mut Bounded) -> Result<bool, Violation> {
+    loop {
+        let (total_in, total_out) = (stream.total_in(), stream.total_out());
+        let status = stream
+            .decompress(part, out.spare(), InflateFlush::SyncFlush)
+            .map_err(|_| Violation::DeflateCorrupt)?;
+        let (consumed, produced) = (stream.total_in() - total_in, stream.total_out() - total_out);
+        part = &part[consumed as usize..];
+        out.advance(produced as usize)?;
+        match status {
+            Status::StreamEnd if part.is_empty() => return Ok(true),
+            // RFC 7692 §7.2.3.4: after a block with BFINAL the message goes on with a new stream.
+            Status::StreamEnd => stream.reset(false),
+            Status::Ok | Status::BufError if part.is_empty() && !out.spare_is_empty() => return Ok(false),
+            Status::Ok | Status::BufError if out.spare_is_empty() => out.grow(),
+            Status::Ok => {}
+            Status::BufError => return Err(Violation::DeflateCorrupt),
+        }
+    }
+}
+
+/// Output that stops at `bytes_max` while it grows.
+struct Bounded {
+    bytes: Vec<u8>,
+    filled: usize,
+    bytes_max: usize,
+}
+
+impl Bounded {
+    fn spare(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.filled..]
+    }
+
+    fn spare_is_empty(&self) -> bool {
+        self.filled == self.bytes.len()
+    }
+
+    fn advance(&mut self, produced: usize) -> Result<(), Violation> {
+        self.filled += produced;
+        if self.filled > self.bytes_max { Err(Violation::MessageTooBig) } else { Ok(()) }
+    }
+
+    /// One byte past the bound is room enough to see that it is passed.
+    fn grow(&mut self) {
+        let len = (self.bytes.len() * 2).min(self.bytes_max.saturating_add(1));
+        self.bytes.resize(len, 0);
+    }
+
+    fn finish(mut self) -> Vec<u8> {
+        self.bytes.truncate(self.filled);
+        self.bytes
+    }
+}
+
+/// One compressor for each window size in use; all connections share them.
+pub struct Deflater {
+    streams: [Option<Deflate>; 7],
+    level: i32,
+    out: Vec<u8>,
+}
+
+impl Default for Deflater {
+    fn default() -> Self {
+        Self { streams: Default::default(), level: 3, out: Vec::new() }
+    }
+}
+
+impl Deflater {
+    /// Compresses one message and cuts the tail off; `None` where that would not make it shorter.
+    ///
+    /// The result is lent until the next call.
+    pub fn deflate(&mut self, params: DeflateParams, payload: &[u8]) -> Option<&[u8]> {
+        let bits = params.server_max_window_bits.clamp(9, 15);
+        let level = self.level;
+        let stream =
+            self.streams[usize::from(bits - 9)].get_or_insert_with(|| Deflate::new(level, false, bits));
+        stream.reset();
+        // As long as the payload is as much as is worth having; the tail comes on top.
+        self.out.resize(payload.len() + TAIL.len(), 0);
+        stream.compress(payload, &mut self.out, DeflateFlush::SyncFlush).ok()?;
+        let len = stream.total_out() as usize;
+        let whole = stream.total_in() as usize == payload.len() && self.out[..len].ends_with(&TAIL);
+        let compressed = whole.then(|| &self.out[..len - TAIL.len()]);
+        compressed.filter(|compressed| !compressed.is_empty() && compressed.len() < payload.len())
+    }
+
+    /// Gives back what the last long message left behind.
+    pub fn trim(&mut self, bytes_max: usize) {
+        if self.out.capacity() > bytes_max {
+            self.out = Vec::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::extension::negotiate_deflate;
+    use super::*;
+
+    fn params(offer: &str) -> DeflateParams {
+        negotiate_deflate([offer.as_bytes()].into_iter()).unwrap().unwrap()
+    }
+
+    #[test]
+    fn rfc7692_s7_2_3_the_examples_of_the_rfc() {
+        let mut inflater = Inflater::default();
+        let rows: &[(&[u8], &[u8])] = &[
+            (&[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00], b"Hello"),
+            (&[0x00, 0x05, 0x00, 0xfa, 0xff, 0x48, 0x65, 0x6c, 0x6c, 0x6f, 0x00], b"Hello"),
+            (&[0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0x00], b"Hello"),
+            (&[0xf2, 0x48, 0x05, 0x00, 0x00, 0x00, 0xff, 0xff, 0xca, 0xc9, 0xc9, 0x07, 0x00], b"Hello"),
+            (&[0x00], b""),
+            (&[], b""),
+        ];
+        for (compressed, plain) in rows {
+            assert_eq!(inflater.inflate(compressed, 100).as_deref(), Ok(*plain), "{compressed:x?}");
+        }
+    }
+
+    #[test]
+    fn rfc7692_s6_2_what_is_no_whole_deflate_stream_is_corrupt() {
+        let mut inflater = Inflater::default();
+        let rows: [&[u8]; 5] =
+            [&[0xff], &[0xf2, 0x48, 0xcd], &[0x06], b"plain text", &[0x00, 0x05, 0x00, 0x00, 0x00]];
+        for corrupt in rows {
+            assert_eq!(inflater.inflate(corrupt, 100), Err(Violation::DeflateCorrupt), "{corrupt:x?}");
+        }
+    }
+
+    #[test]
+    fn messages_of_many_sizes_and_every_window_come_back() {
+        let (mut deflater, mut inflater) = (Deflater::default(), Inflater::default());
+        for bits in 9..=15 {
+            let params = params(&format!("permessage-deflate; server_max_window_bits={bits}"));
+            for len in [129, 1000, 70_000, 1_000_000] {
+                let plain: Vec<u8> = (0..len).map(|i: usize| (i / 7 % 97) as u8).collect();
+                let compressed = deflater.deflate(params, &plain).unwrap().to_vec();
+                assert!(compressed.len() < plain.len());
+                assert_eq!(inflater.inflate(&compressed, len).unwrap(), plain, "{len} bytes, window {bits}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_shrink_is_left_alone() {
+        let mut deflater = Deflater::default();
+        let noise: Vec<u8> = (0..200u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        assert_eq!(deflater.deflate(params("permessage-deflate"), &noise), None);
+        assert_eq!(deflater.deflate(params("permessage-deflate"), b""), None);
+    }
+
+    #[test]
+    fn s10_4_a_bomb_is_stopped_exactly_at_the_limit() {
+        let (mut deflater, mut inflater) = (Deflater::default(), Inflater::default());
+        let bomb = deflater.deflate(params("permessage-deflate"), &vec![0; 1 << 20]).unwrap().to_vec();
+        assert!(bomb.len() < 2000);
+        assert_eq!(inflater.inflate(&bomb, 1 << 20).map(|plain| plain.len()), Ok(1 << 20));
+        assert_eq!(inflater.inflate(&bomb, (1 << 20) - 1), Err(Violation::MessageTooBig));
+        assert_eq!(inflater.inflate(&bomb, 0), Err(Violation::MessageTooBig));
+    }
+}

@@ -1,0 +1,162 @@
+//! Messages, whole and in the making: reassembly of fragments, RFC 6455 §5.4.
+
+use std::borrow::Cow;
+
+use super::deflate::Inflater;
+use super::utf8::Utf8Stream;
+use super::violation::Violation;
+
+/// A text or binary message, borrowed from wherever it lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Message<'a> {
+    /// UTF-8 text.
+    Text(&'a str),
+    /// Any bytes.
+    Binary(&'a [u8]),
+}
+
+impl<'a> Message<'a> {
+    /// The payload, whichever kind it is.
+    pub fn as_bytes(&self) -> &'a [u8] {
+        match self {
+            Message::Text(text) => text.as_bytes(),
+            Message::Binary(bytes) => bytes,
+        }
+    }
+
+    /// The text, or `None` for a binary message.
+    pub fn as_text(&self) -> Option<&'a str> {
+        match self {
+            Message::Text(text) => Some(text),
+            Message::Binary(_) => None,
+        }
+    }
+
+    /// Payload length in bytes.
+    pub fn len(&self) -> usize {
+        self.as_bytes().len()
+    }
+
+    /// Whether the payload is empty.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl<'a> From<&'a str> for Message<'a> {
+    fn from(text: &'a str) -> Self {
+        Message::Text(text)
+    }
+}
+
+impl<'a> From<&'a String> for Message<'a> {
+    fn from(text: &'a String) -> Self {
+        Message::Text(text)
+    }
+}
+
+impl<'a> From<&'a [u8]> for Message<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Message::Binary(bytes)
+    }
+}
+
+impl<'a, const N: usize> From<&'a [u8; N]> for Message<'a> {
+    fn from(bytes: &'a [u8; N]) -> Self {
+        Message::Binary(bytes)
+    }
+}
+
+/// A message as it was received: still in the receive buffer, or reassembled into one of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Received<'i> {
+    /// UTF-8 text.
+    Text(Cow<'i, str>),
+    /// Any bytes.
+    Binary(Cow<'i, [u8]>),
+}
+
+impl Received<'_> {
+    /// The message, lent.
+    pub fn as_message(&self) -> Message<'_> {
+        match self {
+            Received::Text(text) => Message::Text(text),
+            Received::Binary(bytes) => Message::Binary(bytes),
+        }
+    }
+}
+
+/// A message of which something is still to come.
+#[derive(Debug)]
+pub(super) enum Assembly {
+    Text {
+        text: String,
+        utf8: Utf8Stream,
+    },
+    Binary(Vec<u8>),
+    /// Compressed payloads are collected as they are and inflated once, when the message is whole.
+    Deflated {
+        is_text: bool,
+        bytes: Vec<u8>,
+    },
+}
+
+impl Assembly {
+    pub(super) fn new(is_text: bool, compressed: bool) -> Self {
+        match (is_text, compressed) {
+            (is_text, true) => Assembly::Deflated { is_text, bytes: Vec::new() },
+            (true, false) => Assembly::Text { text: String::new(), utf8: Utf8Stream::default() },
+            (false, false) => Assembly::Binary(Vec::new()),
+        }
+    }
+
+    /// Bytes collected so far.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Assembly::Text { text, .. } => text.len(),
+            Assembly::Binary(bytes) | Assembly::Deflated { bytes, .. } => bytes.len(),
+        }
+    }
+
+    /// Appends unmasked payload; `to_come` more bytes of its frame are known to follow.
+    ///
+    /// Room is made for at most as much again as has already arrived: a header alone reserves nothing.
+    pub(super) fn push(&mut self, piece: &[u8], to_come: u64) -> Result<(), Violation> {
+        let arrived = self.len() + piece.len();
+        let room = piece.len() + usize::try_from(to_come).unwrap_or(usize::MAX).min(arrived);
+        match self {
+            Assembly::Text { text, utf8 } => {
+                text.reserve(room);
+                utf8.append(piece, text).map_err(|_| Violation::InvalidUtf8)
+            }
+            Assembly::Binary(bytes) | Assembly::Deflated { bytes, .. } => {
+                bytes.reserve(room);
+                bytes.extend_from_slice(piece);
+                Ok(())
+            }
+        }
+    }
+
+    /// The message, now that its last fragment has arrived.
+    pub(super) fn finish(
+        self,
+        inflater: &mut Inflater,
+        bytes_max: usize,
+    ) -> Result<Received<'static>, Violation> {
+        match self {
+            Assembly::Text { text, utf8 } if utf8.is_complete() => Ok(Received::Text(text.into())),
+            Assembly::Text { .. } => Err(Violation::InvalidUtf8),
+            Assembly::Binary(bytes) => Ok(Received::Binary(bytes.into())),
+            Assembly::Deflated { is_text: false, bytes } => {
+                inflater.inflate(&bytes, bytes_max).map(|bytes| Received::Binary(bytes.into()))
+            }
+            // Validating while copying is several times faster than the standard library's check in place.
+            Assembly::Deflated { is_text: true, bytes } => {
+                let inflated = inflater.inflate(&bytes, bytes_max)?;
+                let mut text = Assembly::new(true, false);
+                text.push(&inflated, 0)?;
+                text.finish(inflater, bytes_max)
+            }
+        }
+    }
+}
