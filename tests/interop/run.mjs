@@ -156,7 +156,7 @@ describe("two kinds of client in one room", () => {
   names.forEach((one, index) => {
     const other = names[(index + 1) % names.length];
     it(`${one} and ${other} see one order`, async () => {
-      const room = `房间 ${index}/茶?`;
+      const room = `房间 ${index} + 茶?&#`;
       const count = String(ROOM_MESSAGES);
       const starts = [[one, "room", plain.ws, room, "one", count], [other, "room", plain.ws, room, "other", count]];
       const seen = await withClients(starts, async (first, second) => {
