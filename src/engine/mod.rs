@@ -10,8 +10,6 @@ pub mod handler;
 mod open;
 mod peer;
 mod read;
-#[cfg(test)]
-mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -9,7 +9,7 @@ use slab::Slab;
 
 use super::lane::Pending;
 use super::log::{Log, Position};
-use super::members::{Members, Step};
+use super::members::{Member, Members, Step};
 use crate::id::ConnId;
 use crate::limits::Limits;
 use crate::ws::message::Message;
@@ -80,6 +80,13 @@ impl Room {
     /// Bytes that members who keep up have not been sent yet.
     fn backlog(&self) -> u64 {
         self.log.head().since(self.members.walked())
+    }
+
+    /// Whether the walk has something to do for a member: news, unless its socket takes no more, or the bad news that
+    /// the log's tail has passed it.
+    fn is_due(&self, member: &Member) -> bool {
+        let has_news = member.cursor != self.log.head();
+        has_news && (!member.lagging || member.cursor < self.log.raw().tail())
     }
 
     /// What everybody has been sent is not kept, unless somebody's cursor lags.
@@ -232,8 +239,7 @@ impl Rooms {
             match room.members.step() {
                 Step::Slot(slot) => {
                     if let Some(member) = room.members.get(slot)
-                        && !member.lagging
-                        && member.cursor != room.log.head()
+                        && room.is_due(member)
                     {
                         return Some((member.conn, Membership { room: key as u32, slot: slot as u32 }));
                     }

@@ -1,0 +1,110 @@
+//! Whoever never finishes, never answers or falls silent is ended by a deadline.
+
+use std::time::Duration;
+
+use fanline::engine::Command;
+use fanline::{CloseCode, CloseReason, Limits};
+
+use crate::world::{World, handshake, masked};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_head_that_never_ends_is_given_up() {
+    let mut world = World::new(Limits::default());
+    let (silent, slow) = (world.connect(), world.connect());
+    for byte in b"GET / HT" {
+        world.send(slow, &[*byte]);
+        world.pass(SECOND);
+    }
+    assert!(!world.is_gone(slow));
+    world.pass(3 * SECOND);
+    assert!(world.is_gone(slow) && world.is_gone(silent));
+    assert_eq!(world.take(slow), []);
+}
+
+#[test]
+fn a_silent_connection_is_pinged_and_then_lost_with_1006() {
+    let mut world = World::new(Limits::default());
+    let a = world.open("/a");
+    world.pass(24 * SECOND);
+    assert_eq!(world.frames(a), []);
+    world.pass(2 * SECOND);
+    assert_eq!(world.frames(a), [(0x89, vec![])]);
+    world.pass(13 * SECOND);
+    assert!(!world.is_gone(a));
+    world.pass(2 * SECOND);
+    assert!(world.is_gone(a));
+    assert_eq!(world.told().last().unwrap(), "close /a 1006 Loss clean=false");
+}
+
+#[test]
+fn any_byte_answers_a_ping() {
+    let mut world = World::new(Limits::default());
+    let a = world.open("/a");
+    for _ in 0..10 {
+        world.pass(26 * SECOND);
+        assert_eq!(world.frames(a).len(), 1);
+        world.send(a, &masked(0x8a, b"")[..1]);
+        world.pass(SECOND);
+        world.send(a, &masked(0x8a, b"")[1..]);
+    }
+    assert!(!world.is_gone(a));
+}
+
+#[test]
+fn s7_1_1_a_close_that_is_never_answered_ends_after_its_deadline() {
+    let mut world = World::new(Limits::default());
+    let a = world.open("/a");
+    let id = world.clients[a].id;
+    world.engine.apply(Command::Close(id, CloseReason::bare(CloseCode::NORMAL)));
+    world.pass(4 * SECOND);
+    assert!(!world.is_gone(a));
+    world.pass(2 * SECOND);
+    assert!(world.is_gone(a));
+    assert_eq!(world.told().last().unwrap(), "close /a 1000 Server clean=false");
+}
+
+#[test]
+fn a_peer_that_keeps_its_side_open_after_the_close_is_dropped() {
+    let mut world = World::new(Limits::default());
+    let a = world.open("/a");
+    world.send(a, &masked(0x88, &[3, 232]));
+    world.turn();
+    assert!(world.clients[a].pipe.borrow().shut, "our side ends at once");
+    assert!(!world.is_gone(a), "and the peer has time to read it");
+    world.pass(3 * SECOND);
+    assert!(world.is_gone(a));
+}
+
+#[test]
+fn a_decision_that_never_comes_is_503() {
+    let mut world = World::new(Limits::default());
+    let a = world.connect();
+    world.send(a, handshake("/a/later").as_bytes());
+    world.pass(9 * SECOND);
+    assert_eq!(world.take(a), []);
+    world.pass(2 * SECOND);
+    assert!(world.take(a).starts_with(b"HTTP/1.1 503"));
+}
+
+#[test]
+fn stopping_tells_everyone_1001_and_ends_with_the_deadline() {
+    let mut world = World::new(Limits::default());
+    let (polite, rude, half) = (world.open("/a"), world.open("/b"), world.connect());
+    world.narrow(rude, 0);
+    world.engine.stop(world.now);
+    world.turn();
+    assert_eq!(world.frames(polite)[0].1[..2], 1001u16.to_be_bytes());
+    world.send(polite, &masked(0x88, &[3, 233]));
+    for client in [polite, half] {
+        world.end(client);
+    }
+    world.turn();
+    assert!(world.is_gone(polite) && world.is_gone(half) && !world.is_gone(rude));
+    world.pass(11 * SECOND);
+    assert!(world.is_gone(rude));
+    assert!(world.engine.is_empty());
+    assert!(world.told().contains(&"close /a 1001 Server clean=true".to_owned()));
+    assert!(world.told().contains(&"close /b 1001 Server clean=false".to_owned()));
+}

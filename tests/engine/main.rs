@@ -1,0 +1,9 @@
+//! The engine as it is, over transports in memory: what handlers are told, and what peers get.
+#![forbid(unsafe_code)]
+
+mod deadlines;
+mod handlers;
+mod pipe;
+mod rooms;
+mod storms;
+mod world;

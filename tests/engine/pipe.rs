@@ -1,0 +1,83 @@
+//! A transport in memory, and the peer at its other end.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use fanline::engine::Transport;
+
+/// What lies between the engine and a peer.
+#[derive(Debug, Default)]
+pub struct Pipe {
+    /// Bytes the engine has yet to read.
+    pub to_engine: VecDeque<u8>,
+    /// Whether the peer has closed its side.
+    pub ended: bool,
+    /// Bytes the peer has received.
+    pub to_peer: Vec<u8>,
+    /// How many more bytes the engine may write before it would block.
+    pub window: usize,
+    /// How many bytes one read gives at the most.
+    pub read_max: usize,
+    /// Whether the engine has shut down its side.
+    pub shut: bool,
+    /// Whether the engine has let go of the transport.
+    pub dropped: bool,
+    /// How many writes there were.
+    pub writes: usize,
+}
+
+/// The engine's end.
+pub struct EngineEnd(pub Rc<RefCell<Pipe>>);
+
+impl Drop for EngineEnd {
+    fn drop(&mut self) {
+        self.0.borrow_mut().dropped = true;
+    }
+}
+
+impl Read for EngineEnd {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut pipe = self.0.borrow_mut();
+        let len = buffer.len().min(pipe.to_engine.len()).min(pipe.read_max);
+        if len == 0 {
+            return if pipe.ended { Ok(0) } else { Err(ErrorKind::WouldBlock.into()) };
+        }
+        for (to, from) in buffer.iter_mut().zip(pipe.to_engine.drain(..len)) {
+            *to = from;
+        }
+        Ok(len)
+    }
+}
+
+impl Write for EngineEnd {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut pipe = self.0.borrow_mut();
+        assert!(!pipe.shut, "a write after the end of the outgoing side");
+        let len = bytes.len().min(pipe.window);
+        if len == 0 {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        pipe.window -= len;
+        pipe.writes += 1;
+        pipe.to_peer.extend_from_slice(&bytes[..len]);
+        Ok(len)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Transport for EngineEnd {
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        self.0.borrow_mut().shut = true;
+        Ok(())
+    }
+
+    fn peer_addr(&self) -> Option<SocketAddr> {
+        Some(([192, 0, 2, 1], 1234).into())
+    }
+}

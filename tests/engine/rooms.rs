@@ -1,0 +1,153 @@
+//! Rooms through the engine: fan-out, slow readers, fairness.
+
+use fanline::Limits;
+use fanline::engine::Command;
+
+use crate::world::{World, masked};
+
+#[test]
+fn row_37_everybody_in_the_room_gets_every_message_in_one_order_the_sender_too() {
+    let mut world = World::new(Limits { walk_slice: 2, ..Limits::default() });
+    let members: Vec<usize> = (0..7).map(|_| world.open("/room")).collect();
+    let stranger = world.open("/elsewhere");
+    for (i, member) in members.iter().enumerate() {
+        world.send_text(*member, &format!("from {i}"));
+    }
+    world.turn();
+    let first = world.texts(members[0]);
+    assert_eq!(first.len(), 7);
+    for member in &members[1..] {
+        assert_eq!(world.texts(*member), first);
+    }
+    assert_eq!(world.frames(stranger), []);
+}
+
+#[test]
+fn several_messages_pending_for_one_member_are_one_write() {
+    let mut world = World::new(Limits::default());
+    let (a, b) = (world.open("/room"), world.open("/room"));
+    world.send(a, &[masked(0x81, b"1"), masked(0x82, b"2"), masked(0x81, b"3")].concat());
+    let before = world.clients[b].pipe.borrow().writes;
+    world.turn();
+    assert_eq!(world.clients[b].pipe.borrow().writes, before + 1);
+    assert_eq!(world.frames(b), [(0x81, b"1".to_vec()), (0x82, b"2".to_vec()), (0x81, b"3".to_vec())]);
+}
+
+#[test]
+fn a_slow_member_gets_everything_once_its_socket_takes_bytes_again_whatever_the_cuts() {
+    for window in [0, 1, 2, 3, 100, 1000] {
+        let mut world = World::new(Limits::default());
+        let (a, slow) = (world.open("/room"), world.open("/room"));
+        world.narrow(slow, window);
+        let texts: Vec<String> = (0..50).map(|i| format!("{i} {}", "x".repeat(i * 5))).collect();
+        for text in &texts {
+            world.send_text(a, text);
+            world.turn();
+        }
+        assert_eq!(world.texts(a), texts);
+        // What it was sent so far, and then seven bytes at a time.
+        while {
+            world.widen(slow, 7);
+            world.turn();
+            world.clients[slow].pipe.borrow().window == 0
+        } {}
+        assert_eq!(world.texts(slow), texts, "window {window}");
+        assert_eq!(world.engine.rooms().log_bytes(), 0);
+    }
+}
+
+#[test]
+fn a_member_whom_the_log_has_passed_is_closed_with_1013_and_the_others_go_on() {
+    let mut world = World::new(Limits { room_log_bytes_max: 2000, ..Limits::default() });
+    let (a, stalled) = (world.open("/room"), world.open("/room"));
+    world.narrow(stalled, 0);
+    for i in 0..100 {
+        world.send_text(a, &format!("{i} {}", "x".repeat(100)));
+        world.turn();
+        assert!(world.engine.rooms().log_bytes() <= 2000);
+    }
+    assert_eq!(world.texts(a).len(), 100);
+    assert_eq!((world.engine.rooms().members("/room"), world.metrics.passed.get()), (1, 1));
+    world.widen(stalled, usize::MAX);
+    world.turn();
+    assert_eq!(world.frames(stalled).last().unwrap().1[..2], 1013u16.to_be_bytes());
+}
+
+#[test]
+fn row_4_of_part_2_a_blocked_reader_gets_its_pong_before_what_waits() {
+    let mut world = World::new(Limits::default());
+    let a = world.open("/a");
+    world.narrow(a, 5);
+    world.send_text(a, "big");
+    world.send_text(a, "big");
+    world.turn();
+    world.send(a, &masked(0x89, b"alive?"));
+    world.turn();
+    world.widen(a, usize::MAX);
+    world.turn();
+    let kinds: Vec<u8> = world.frames(a).iter().map(|(first, _)| *first).collect();
+    assert_eq!(kinds, [0x82, 0x8a, 0x82], "after the frame that had begun, before the one that had not");
+}
+
+#[test]
+fn a_peer_that_does_not_read_its_replies_is_not_read_either() {
+    let limits = Limits { outbound_bytes_high: 30_000, outbound_bytes_low: 5_000, ..Limits::default() };
+    let mut world = World::new(limits);
+    let a = world.open("/a");
+    world.narrow(a, 0);
+    for _ in 0..20 {
+        world.send_text(a, "big");
+    }
+    world.turn();
+    assert_eq!(world.metrics.messages.get(), 3, "the third reply passed the mark");
+    world.widen(a, usize::MAX);
+    world.turn();
+    assert_eq!(world.frames(a).len(), 20);
+}
+
+#[test]
+fn a_publisher_that_outruns_the_walk_waits_and_nobody_is_lost() {
+    let limits =
+        Limits { room_log_bytes_max: 20_000, walk_slice: 1, read_budget: 1 << 20, ..Limits::default() };
+    let mut world = World::new(limits);
+    let publisher = world.open("/room");
+    let members: Vec<usize> = (0..20).map(|_| world.open("/room")).collect();
+    for i in 0..200 {
+        world.send_text(publisher, &format!("{i:04} {}", "x".repeat(995)));
+    }
+    world.turn();
+    for member in members {
+        assert_eq!(world.texts(member).len(), 200);
+    }
+    assert_eq!(world.metrics.passed.get(), 0);
+}
+
+#[test]
+fn a_message_from_elsewhere_is_served_between_two_slices_of_a_walk() {
+    let mut world = World::new(Limits { walk_slice: 10, ..Limits::default() });
+    let members: Vec<usize> = (0..100).map(|_| world.open("/room")).collect();
+    let bystander = world.open("/alone");
+    world.engine.apply(Command::Publish("/room".into(), "to all".into()));
+    world.engine.turn(world.now);
+    let served = members.iter().filter(|m| !world.clients[**m].pipe.borrow().to_peer.is_empty()).count();
+    assert_eq!(served, 10);
+    world.send_text(bystander, "only me");
+    world.engine.turn(world.now);
+    assert_eq!(world.texts(bystander), ["only you"]);
+    world.turn();
+    for member in members {
+        assert_eq!(world.texts(member), ["to all"]);
+    }
+}
+
+#[test]
+fn row_39_leaving_a_room_ends_what_it_sends() {
+    let mut world = World::new(Limits::default());
+    let (a, b) = (world.open("/room"), world.open("/room"));
+    world.send_text(b, "leave");
+    world.turn();
+    world.send_text(a, "still here?");
+    world.turn();
+    assert_eq!((world.texts(a), world.texts(b)), (vec!["still here?".to_owned()], vec![]));
+    assert_eq!(world.engine.rooms().members("/room"), 1);
+}

@@ -1,0 +1,38 @@
+//! Many connections that come and go leave nothing behind.
+
+use std::time::Duration;
+
+use fanline::Limits;
+
+use crate::world::{World, handshake, masked};
+
+#[test]
+fn row_35_short_connections_by_the_hundred_thousand_leave_nothing() {
+    let mut world = World::new(Limits { connections_max: 100, ..Limits::default() });
+    let whole = [handshake("/a").as_bytes(), &masked(0x81, b"hi"), &masked(0x88, &[3, 232])].concat();
+    for _ in 0..1000 {
+        for _ in 0..100 {
+            let client = world.connect();
+            world.send(client, &whole);
+            world.end(client);
+        }
+        world.turn();
+        assert!(world.engine.is_empty() && world.engine.rooms().is_empty());
+        world.clients.clear();
+        world.now += Duration::from_millis(100);
+    }
+    assert_eq!((world.metrics.opened.get(), world.metrics.ended.get()), (100_000, 100_000));
+    assert_eq!((world.metrics.messages.get(), world.metrics.lost.get()), (100_000, 0));
+}
+
+#[test]
+fn past_connections_max_the_next_are_told_503_and_past_that_they_are_dropped() {
+    let mut world = World::new(Limits { connections_max: 2, ..Limits::default() });
+    let (a, _b, third) = (world.open("/a"), world.open("/b"), world.connect());
+    world.turn();
+    assert!(world.take(third).starts_with(b"HTTP/1.1 503 Service Unavailable\r\n"));
+    world.end(a);
+    world.end(third);
+    world.turn();
+    world.open("/c");
+}

@@ -1,0 +1,227 @@
+//! An engine with a handler that writes down what it is told, and clients in memory.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fanline::engine::{Engine, Rules};
+use fanline::{
+    Admission, Closed, ConnId, Context, Handler, Limits, Message, Metrics, Opening, Refusal, Request,
+    Response,
+};
+
+use crate::pipe::{EngineEnd, Pipe};
+
+/// Joins the room that its path names, publishes what it is sent, and obeys a few words.
+#[derive(Default)]
+pub struct Scribe {
+    pub told: Vec<String>,
+}
+
+impl Handler for Scribe {
+    type State = String;
+
+    fn http(&mut self, request: &Request<'_>) -> Response {
+        Response::text(200, request.path())
+    }
+
+    fn admit(&mut self, _id: ConnId, request: &Request<'_>) -> Admission {
+        if request.path().ends_with("/later") { Admission::Later } else { Admission::Now }
+    }
+
+    fn open(&mut self, opening: &mut Opening<'_>) -> Result<String, Response> {
+        let path = opening.request().path().to_owned();
+        self.told.push(format!("open {path}"));
+        opening.join(&path).unwrap();
+        match path.as_str() {
+            "/refused" => return Err(Refusal::Forbidden("not you").into()),
+            "/greeted" => opening.send("welcome").unwrap(),
+            "/goodbye" => {
+                opening.send("just a moment").unwrap();
+                opening.close(4000, "no").unwrap();
+                assert!(opening.send("too late").is_err());
+            }
+            _ => {}
+        }
+        Ok(path)
+    }
+
+    fn message(&mut self, path: &mut String, ctx: &mut Context<'_>, message: Message<'_>) {
+        self.told.push(format!("message {path} {}", message.as_text().unwrap_or("(binary)")));
+        match message.as_text() {
+            Some("leave") => assert!(ctx.leave(path)),
+            Some("bye") => {
+                ctx.publish(path, "last words");
+                ctx.close(4001, "asked to").unwrap();
+                assert_eq!(ctx.send("too late"), Err(fanline::SendError::Closed));
+            }
+            Some("only me") => ctx.send("only you").unwrap(),
+            Some("big") => ctx.send(&[b'x'; 10_000]).unwrap(),
+            _ => drop(ctx.publish(path, message)),
+        }
+    }
+
+    fn close(&mut self, path: String, ctx: &mut Context<'_>, closed: &Closed) {
+        assert_eq!(ctx.rooms().count(), 0, "it has left its rooms");
+        assert!(ctx.send("too late").is_err());
+        assert!(ctx.join("again").is_err());
+        self.told.push(format!("close {path} {} {:?} clean={}", closed.code, closed.by, closed.clean));
+        ctx.publish(&path, "somebody left");
+    }
+}
+
+/// An engine, its clock, and its clients.
+pub struct World {
+    pub engine: Engine<Scribe, EngineEnd>,
+    pub metrics: Arc<Metrics>,
+    pub now: Instant,
+    pub clients: Vec<Client>,
+}
+
+/// The other end of one connection.
+pub struct Client {
+    pub id: ConnId,
+    pub pipe: Rc<RefCell<Pipe>>,
+}
+
+impl World {
+    pub fn new(limits: Limits) -> Self {
+        let (metrics, now) = (Arc::new(Metrics::default()), Instant::now());
+        let rules = Rules { limits, ..Rules::default() };
+        let engine = Engine::new(Scribe::default(), rules, metrics.clone(), now, 1);
+        Self { engine, metrics, now, clients: Vec::new() }
+    }
+
+    /// Connects without a word.
+    pub fn connect(&mut self) -> usize {
+        let pipe =
+            Rc::new(RefCell::new(Pipe { window: usize::MAX, read_max: usize::MAX, ..Pipe::default() }));
+        let id = self.engine.connect(EngineEnd(pipe.clone()), self.now).expect("a slot");
+        self.clients.push(Client { id, pipe });
+        self.clients.len() - 1
+    }
+
+    /// Connects and opens a WebSocket.
+    pub fn open(&mut self, path: &str) -> usize {
+        let client = self.connect();
+        self.send(client, handshake(path).as_bytes());
+        self.turn();
+        let answer = String::from_utf8_lossy(&self.take(client)).into_owned();
+        assert!(answer.starts_with("HTTP/1.1 101") && answer.ends_with("\r\n\r\n"), "{answer}");
+        client
+    }
+
+    /// The client sends bytes, and the poller says so.
+    pub fn send(&mut self, client: usize, bytes: &[u8]) {
+        let Client { id, pipe } = &self.clients[client];
+        pipe.borrow_mut().to_engine.extend(bytes);
+        self.engine.ready(*id, true, false, false);
+    }
+
+    pub fn send_text(&mut self, client: usize, text: &str) {
+        self.send(client, &masked(0x81, text.as_bytes()));
+    }
+
+    /// The client closes its side.
+    pub fn end(&mut self, client: usize) {
+        let Client { id, pipe } = &self.clients[client];
+        pipe.borrow_mut().ended = true;
+        self.engine.ready(*id, true, false, true);
+    }
+
+    /// The client takes no more than so many bytes from now on.
+    pub fn narrow(&mut self, client: usize, window: usize) {
+        self.clients[client].pipe.borrow_mut().window = window;
+    }
+
+    /// The client takes bytes again, and the poller says so.
+    pub fn widen(&mut self, client: usize, window: usize) {
+        self.narrow(client, window);
+        self.engine.ready(self.clients[client].id, false, true, false);
+    }
+
+    /// Turns until there is nothing left to do.
+    pub fn turn(&mut self) {
+        for _ in 0..10_000 {
+            self.engine.turn(self.now);
+            self.engine.check_invariants();
+            if !self.engine.has_work() {
+                return;
+            }
+        }
+        panic!("the engine never rests");
+    }
+
+    /// Lets time pass, turning whenever the engine wants to wake up.
+    pub fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        self.turn();
+        while let Some(sleep) = self.engine.sleep(self.now).filter(|sleep| self.now + *sleep < end) {
+            self.now += sleep.max(Duration::from_millis(1));
+            self.turn();
+        }
+        self.now = end;
+        self.turn();
+    }
+
+    /// What the client has received since it last looked.
+    pub fn take(&mut self, client: usize) -> Vec<u8> {
+        std::mem::take(&mut self.clients[client].pipe.borrow_mut().to_peer)
+    }
+
+    /// The frames the client has received since it last looked: first byte and payload.
+    pub fn frames(&mut self, client: usize) -> Vec<(u8, Vec<u8>)> {
+        let bytes = self.take(client);
+        let (mut rest, mut frames) = (bytes.as_slice(), Vec::new());
+        while let [first, len, after @ ..] = rest {
+            let (len, after) = match *len {
+                126 => (usize::from(u16::from_be_bytes([after[0], after[1]])), &after[2..]),
+                127 => (u64::from_be_bytes(after[..8].try_into().unwrap()) as usize, &after[8..]),
+                len => (usize::from(len), after),
+            };
+            frames.push((*first, after[..len].to_vec()));
+            rest = &after[len..];
+        }
+        frames
+    }
+
+    /// The texts among them.
+    pub fn texts(&mut self, client: usize) -> Vec<String> {
+        let frames = self.frames(client);
+        let texts = frames.into_iter().filter(|(first, _)| *first == 0x81);
+        texts.map(|(_, payload)| String::from_utf8(payload).unwrap()).collect()
+    }
+
+    pub fn told(&mut self) -> Vec<String> {
+        // The engine lends its handler only for reading, so what was told is compared from a mark.
+        self.engine.handler().told.clone()
+    }
+
+    pub fn is_gone(&self, client: usize) -> bool {
+        self.clients[client].pipe.borrow().dropped
+    }
+}
+
+pub fn handshake(path: &str) -> String {
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+}
+
+/// A client's frame, up to 65,535 bytes long.
+pub fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+    let key = [1, 2, 3, 4];
+    let mut frame = vec![first];
+    match payload.len() {
+        len @ 0..126 => frame.push(0x80 | len as u8),
+        len => {
+            frame.push(0x80 | 126);
+            frame.extend((len as u16).to_be_bytes());
+        }
+    }
+    frame.extend(key);
+    frame.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
+    frame
+}
