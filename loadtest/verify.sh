@@ -41,11 +41,18 @@ declare -A LIMIT=(
 step_fmt()      { cargo fmt --all --check; }
 step_clippy()   { cargo clippy --workspace --all-targets --locked -- -D warnings; }
 step_docs()     { RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked; }
-step_build()    { cargo build --release --workspace --locked; }
 step_doctests() { cargo test --doc --workspace --locked; }
 step_conform()  { cargo loadtest conform; }
 step_autobahn() { cargo loadtest autobahn --profile quick; }
 step_idle()     { cargo loadtest idle --bytes-max 512; }
+
+# Each package for itself, as `cargo loadtest` builds them: built together they would share their dependencies'
+# features, and everything would be compiled once more when the first run asks for less.
+step_build() {
+  cargo build --release --locked --package fanline-loadtest && build_server
+}
+
+build_server() { cargo build --release --locked --package fanline --bin fanline; }
 
 step_tests() {
   if cargo nextest --version >/dev/null 2>&1; then
@@ -72,7 +79,7 @@ step_browser() {
 
 server_binary() {
   local target
-  cargo build --release --locked --bin fanline || return
+  build_server || return
   target=$(cargo metadata --format-version 1 --no-deps --locked | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
   echo "${target:-$ROOT/target}/release/fanline"
 }
