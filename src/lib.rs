@@ -1,4 +1,48 @@
-//! Fanline is a WebSocket server on one thread: a room is a log, a connection is a cursor.
+//! Fanline is a WebSocket server on one thread: **a room is a log, a connection is a cursor.**
+//!
+//! Every message published to a room is appended once, as a ready-to-send frame, to the room's log. A member holds a
+//! cursor into it, and that is all the server keeps of a delivery. What waits for a member lies side by side in the
+//! log and leaves in one `send`; a slow reader is a cursor that lags, and costs nothing until the log has moved past
+//! it.
+//!
+//! ```text
+//!   bytes, now        events         publication            bytes
+//! socket ─► conn (http, ws) ─► handler ─► room log ─► walk / outbound ─► socket
+//! reactor   └──────────────────── engine ────────────────────────┘      reactor
+//! ```
+//!
+//! An application is a [`Handler`]; the rest of what one needs to know is [`Server`], [`Context`] and [`Handle`]:
+//!
+//! ```no_run
+//! use fanline::{Context, Handler, Message, Opening, Response, Server};
+//!
+//! struct Chat;
+//!
+//! impl Handler for Chat {
+//!     type State = String; // what is kept of a connection: its room
+//!
+//!     fn open(&mut self, opening: &mut Opening<'_>) -> Result<String, Response> {
+//!         let room = opening.request().path().to_owned();
+//!         opening.join(&room).map_err(|error| Response::text(503, &error.to_string()))?;
+//!         Ok(room)
+//!     }
+//!
+//!     fn message(&mut self, room: &mut String, ctx: &mut Context<'_>, message: Message<'_>) {
+//!         ctx.publish(room, message);
+//!     }
+//! }
+//!
+//! fn main() -> std::io::Result<()> {
+//!     Server::builder().listen("127.0.0.1:8080")?.stop_on_signals().bind(Chat)?.run()
+//! }
+//! ```
+//!
+//! # Reading the code
+//!
+//! From the bytes inwards: [`ws`] (frames, messages, close, compression), [`http`] (heads, the upgrade, responses),
+//! [`conn`] (one connection's life), [`room`] (log, lane, cursors, the order of the walk), [`engine`] (handler and
+//! turn), [`reactor`] (the only I/O). Imports point down only; `tests/tidy.rs` holds the table. Everything above the
+//! reactor takes bytes and time as arguments. Every bound stands in [`limits`].
 #![forbid(unsafe_code)]
 
 pub mod app;
@@ -18,7 +62,7 @@ pub mod timer;
 pub mod ws;
 
 pub use conn::{Closed, ClosedBy};
-pub use engine::handler::{Admission, Handler, OwnedMessage};
+pub use engine::handler::{Admission, Handler};
 pub use engine::{Context, Opening, SendError};
 pub use http::head::Request;
 pub use http::origin::OriginPolicy;
@@ -30,4 +74,4 @@ pub use room::log::Position;
 pub use room::rooms::JoinError;
 pub use server::{Builder, Handle, HandleError, Server};
 pub use ws::close::{CloseCode, CloseReason, InvalidClose};
-pub use ws::message::Message;
+pub use ws::message::{Message, OwnedMessage};

@@ -207,6 +207,8 @@ limits! {
         "Unsent publications a room keeps for its slow members; a member further behind is closed with 1013.";
     walk_slice: Count = 32,
         "Room members sent to before the sockets are looked at again; 0 walks a whole room at once.";
+    walk_slice_bytes: Bytes = 1 << 20,
+        "Bytes of room messages sent before the sockets are looked at again; long messages make shorter slices.";
     inbox_messages_max: Count = 4096,
         "Requests from other threads waiting for the loop; a further one is refused to its caller.";
     inbox_bytes_max: Bytes = 16 << 20,

@@ -5,18 +5,17 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
-use mio::Waker;
-
-use crate::engine::handler::{Handler, OwnedMessage};
+use crate::engine::handler::Handler;
 use crate::engine::{Command, Rules};
 use crate::http::origin::OriginPolicy;
 use crate::http::response::Response;
 use crate::id::ConnId;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
-use crate::reactor::Reactor;
-use crate::reactor::inbox::Inbox;
+use crate::reactor::inbox::{Inbox, PushError};
+use crate::reactor::{Reactor, Waker};
 use crate::ws::close::{CloseCode, CloseReason, InvalidClose};
+use crate::ws::message::OwnedMessage;
 
 /// A server that has its listeners and waits to be run.
 pub struct Server<H: Handler> {
@@ -143,7 +142,7 @@ impl Builder {
 #[derive(Clone)]
 pub struct Handle {
     inbox: Arc<Inbox>,
-    waker: Arc<Waker>,
+    waker: Waker,
     metrics: Arc<Metrics>,
 }
 
@@ -173,6 +172,15 @@ impl std::error::Error for HandleError {}
 impl From<InvalidClose> for HandleError {
     fn from(invalid: InvalidClose) -> Self {
         HandleError::InvalidClose(invalid)
+    }
+}
+
+impl From<PushError> for HandleError {
+    fn from(error: PushError) -> Self {
+        match error {
+            PushError::Stopped => HandleError::Stopped,
+            PushError::Full => HandleError::Full,
+        }
     }
 }
 
@@ -221,7 +229,7 @@ impl Handle {
     /// Closes every connection with 1001 and ends [`Server::run`], at the latest after `shutdown_deadline`.
     pub fn shutdown(&self) {
         self.inbox.stop();
-        self.wake();
+        self.waker.wake();
     }
 
     /// What the server has counted.
@@ -231,13 +239,8 @@ impl Handle {
 
     fn push(&self, command: Command) -> Result<(), HandleError> {
         if self.inbox.push(command)? {
-            self.wake();
+            self.waker.wake();
         }
         Ok(())
-    }
-
-    fn wake(&self) {
-        // The only failure is that of a poller that is gone, and then the inbox says so to the next caller.
-        self.waker.wake().unwrap_or_default();
     }
 }

@@ -34,18 +34,20 @@ impl Tick {
 /// Which connections are to be looked at when.
 ///
 /// An entry only says that a connection may be due: whoever is woken compares the entry with what the connection has
-/// on file, and files it again if it lives longer. So activity costs nothing here.
+/// on file, and files it again if it lives longer. So activity costs nothing here, and neither does a turn in which
+/// nothing is due.
 #[derive(Debug)]
 pub struct Wheel {
     buckets: Vec<Vec<(ConnId, Tick)>>,
     /// The next tick to be looked at.
     next: Tick,
-    filed: usize,
+    /// No bucket before this tick holds anything.
+    wake: Tick,
 }
 
 impl Default for Wheel {
     fn default() -> Self {
-        Self { buckets: vec![Vec::new(); Self::BUCKETS], next: Tick::default(), filed: 0 }
+        Self { buckets: vec![Vec::new(); Self::BUCKETS], next: Tick::default(), wake: Tick::NEVER }
     }
 }
 
@@ -56,36 +58,42 @@ impl Wheel {
     /// Files a connection under a tick; one that is past is met at the next chance.
     pub fn file(&mut self, id: ConnId, due: Tick) {
         let tick = due.max(self.next);
-        self.buckets[tick.0 as usize % Self::BUCKETS].push((id, due));
-        self.filed += 1;
+        self.bucket(tick).push((id, due));
+        self.wake = self.wake.min(tick);
     }
 
     /// Moves on to `now` and hands out the entries that have become due, each with the tick it was filed under.
     pub fn expire(&mut self, now: Tick, due: &mut Vec<(ConnId, Tick)>) {
+        if now < self.wake {
+            return;
+        }
         let rounds = (now.0 + 1).saturating_sub(self.next.0).min(Self::BUCKETS as u32);
-        let first = now.0 + 1 - rounds;
-        for tick in first..=now.0 {
-            let bucket = &mut self.buckets[tick as usize % Self::BUCKETS];
-            let before = due.len();
+        for tick in now.0 + 1 - rounds..=now.0 {
+            let bucket = self.bucket(Tick(tick));
             due.extend(bucket.extract_if(.., |(_, filed)| *filed <= now));
-            self.filed -= due.len() - before;
             if bucket.is_empty() {
                 // A burst of connections must not leave its memory behind in every bucket.
                 *bucket = Vec::new();
             }
         }
         self.next = self.next.max(Tick(now.0 + 1));
+        self.wake = self.next_filled();
     }
 
-    /// How long to sleep at the most: until the next bucket that holds anything. `None` where none does.
+    /// How long to sleep at the most; `None` where nothing is filed. It may be too short, never too long.
     pub fn sleep(&self, start: Instant, now: Instant) -> Option<Duration> {
-        if self.filed == 0 {
-            return None;
-        }
-        let ahead = (0..Self::BUCKETS as u32).map(|ahead| Tick(self.next.0 + ahead));
-        let next =
-            ahead.into_iter().find(|tick| !self.buckets[tick.0 as usize % Self::BUCKETS].is_empty())?;
-        Some(next.start_of(start).saturating_duration_since(now))
+        let wake = Some(self.wake).filter(|wake| *wake != Tick::NEVER)?;
+        Some(wake.start_of(start).saturating_duration_since(now))
+    }
+
+    /// The first tick ahead whose bucket holds anything, be it for this round or a later one.
+    fn next_filled(&self) -> Tick {
+        let mut ahead = (0..Self::BUCKETS as u32).map(|ahead| Tick(self.next.0.saturating_add(ahead)));
+        ahead.find(|tick| !self.buckets[tick.0 as usize % Self::BUCKETS].is_empty()).unwrap_or(Tick::NEVER)
+    }
+
+    fn bucket(&mut self, tick: Tick) -> &mut Vec<(ConnId, Tick)> {
+        &mut self.buckets[tick.0 as usize % Self::BUCKETS]
     }
 }
 
@@ -114,17 +122,19 @@ mod tests {
             for (tick, met) in ticks.iter().zip(met) {
                 assert_eq!(met, Some(tick.div_ceil(stride) * stride), "filed at {tick}, stride {stride}");
             }
-            assert_eq!(wheel.filed, 0);
+            assert_eq!(wheel.sleep(Instant::now(), Instant::now()), None);
         }
     }
 
     #[test]
     fn what_is_filed_in_the_past_is_met_next() {
         let (mut wheel, mut due) = (Wheel::default(), Vec::new());
+        wheel.file(ConnId::new(1, 0), Tick(50));
         wheel.expire(Tick(100), &mut due);
+        due.clear();
         wheel.file(ConnId::new(0, 0), Tick(3));
         wheel.expire(Tick(100), &mut due);
-        assert!(due.is_empty());
+        assert!(due.is_empty(), "this tick is over");
         wheel.expire(Tick(101), &mut due);
         assert_eq!(due, [(ConnId::new(0, 0), Tick(3))]);
     }

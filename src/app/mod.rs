@@ -5,7 +5,7 @@ mod route;
 use std::sync::Arc;
 
 use crate::{Context, Handler, Message, Opening, Refusal, Request, Response};
-pub use route::{Mode, Pattern, Route};
+pub use route::{InvalidPattern, Mode, Pattern, Route};
 
 const PAGE: &str = include_str!("page.html");
 

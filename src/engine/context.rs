@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use super::handler::OwnedMessage;
 use super::{Command, Shared, Transport};
 use crate::http::head::Request;
 use crate::http::response::is_header;
@@ -19,7 +18,7 @@ use crate::room::rooms::{JoinError, Membership};
 use crate::ws::close::{CloseCode, CloseReason, InvalidClose};
 use crate::ws::extension::DeflateParams;
 use crate::ws::frame::Opcode;
-use crate::ws::message::Message;
+use crate::ws::message::{Message, OwnedMessage};
 
 /// Why a message cannot be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -99,29 +99,32 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         }
     }
 
-    /// One slice of the walk: so many sends, then the sockets are looked at again.
+    /// One slice of the walk: so many sends, or so many bytes, then the sockets are looked at again.
     pub(super) fn walk(&mut self) {
-        let slice = match self.shared.rules.limits.walk_slice {
-            0 => usize::MAX,
-            slice => slice,
+        let limits = &self.shared.rules.limits;
+        let (slice, bytes_max) = match limits.walk_slice {
+            0 => (usize::MAX, usize::MAX),
+            slice => (slice, limits.walk_slice_bytes),
         };
         let mut steps = slice.saturating_mul(Self::STEPS_PER_SEND);
+        let mut bytes = 0;
         for _ in 0..slice {
-            match self.shared.rooms.next_visit(&mut steps) {
-                Some((id, membership)) => self.visit(id, membership, false),
-                None => break,
+            let Some((id, membership)) = self.shared.rooms.next_visit(&mut steps) else { break };
+            bytes += self.visit(id, membership, false);
+            if bytes >= bytes_max {
+                break;
             }
         }
         self.shared.rooms.rotate();
     }
 
-    /// Sends a member what its room has for it, or marks it as lagging.
-    fn visit(&mut self, id: ConnId, membership: Membership, was_lagging: bool) {
+    /// Sends a member what its room has for it, or marks it as lagging; the bytes sent.
+    fn visit(&mut self, id: ConnId, membership: Membership, was_lagging: bool) -> usize {
         let rooms = &mut self.shared.rooms;
-        let Some(peer) = get(&mut self.peers, id) else { return };
-        let delivery = match peer.writable && peer.outbound.is_empty() {
+        let Some(peer) = get(&mut self.peers, id) else { return 0 };
+        let (delivery, sent) = match peer.writable && peer.outbound.is_empty() {
             true => deliver(peer, rooms, membership),
-            false => check(rooms, membership),
+            false => (check(rooms, membership), 0),
         };
         match delivery {
             Delivery::CaughtUp if was_lagging => rooms.set_lagging(membership, false),
@@ -132,11 +135,11 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             }
             Delivery::Passed => {
                 self.shared.metrics.passed.add(1);
-                let reason = CloseReason::new(CloseCode::TRY_AGAIN_LATER, "too slow for the room");
-                self.close_peer(id, reason.unwrap_or_else(|_| CloseReason::bare(CloseCode::TRY_AGAIN_LATER)));
+                self.close_peer(id, CloseReason::fixed(CloseCode::TRY_AGAIN_LATER, "too slow for the room"));
             }
             Delivery::Failed => self.lose(id),
         }
+        sent
     }
 
     /// Begins the closing handshake: first what its rooms still have for it, as far as that may wait, then the Close.
@@ -176,23 +179,29 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     }
 }
 
-/// Moves a member's cursor as far as its socket takes it: one send for all that lies side by side.
-fn deliver<T: Transport, S>(peer: &mut Peer<T, S>, rooms: &mut Rooms, membership: Membership) -> Delivery {
+/// Moves a member's cursor as far as its socket takes it, one send for all that lies side by side; the bytes sent.
+fn deliver<T: Transport, S>(
+    peer: &mut Peer<T, S>,
+    rooms: &mut Rooms,
+    membership: Membership,
+) -> (Delivery, usize) {
+    let mut total = 0;
     loop {
         let frames = match rooms.pending(membership) {
-            Pending::CaughtUp => return Delivery::CaughtUp,
-            Pending::Passed => return Delivery::Passed,
+            Pending::CaughtUp => return (Delivery::CaughtUp, total),
+            Pending::Passed => return (Delivery::Passed, total),
             Pending::Frames(frames) => frames,
         };
         let all = frames.len();
-        let Ok(sent) = write_some(&mut peer.transport, frames) else { return Delivery::Failed };
+        let Ok(sent) = write_some(&mut peer.transport, frames) else { return (Delivery::Failed, total) };
+        total += sent;
         let rest = rooms.advance(membership, sent);
         if !rest.is_empty() {
             peer.outbound.hold(rest);
         }
         if sent < all {
             peer.writable = false;
-            return Delivery::Blocked;
+            return (Delivery::Blocked, total);
         }
     }
 }

@@ -31,7 +31,8 @@ use crate::room::rooms::Rooms;
 use crate::timer::{Tick, Wheel};
 use crate::ws::close::{CloseCode, CloseReason};
 use crate::ws::deflate::{Deflater, Inflater};
-use handler::{Handler, OwnedMessage};
+use crate::ws::message::OwnedMessage;
+use handler::Handler;
 use peer::Peer;
 
 /// What is the same for all connections of an engine.
@@ -244,8 +245,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         if self.stopping.replace(deadline).is_some() {
             return;
         }
-        let reason = CloseReason::new(CloseCode::GOING_AWAY, "the server stops");
-        let reason = reason.unwrap_or_else(|_| CloseReason::bare(CloseCode::GOING_AWAY));
+        let reason = CloseReason::fixed(CloseCode::GOING_AWAY, "the server stops");
         for id in self.ids() {
             match get(&mut self.peers, id).map(|peer| peer.conn.stage()) {
                 Some(Stage::Open) => self.close_peer(id, reason.clone()),

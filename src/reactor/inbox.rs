@@ -7,7 +7,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::engine::handler::Handler;
 use crate::engine::{Command, Engine, Transport};
 use crate::limits::Limits;
-use crate::server::HandleError;
 
 /// A bounded queue between many threads and one loop.
 pub struct Inbox {
@@ -17,6 +16,15 @@ pub struct Inbox {
     stopped: AtomicBool,
     messages_max: usize,
     bytes_max: usize,
+}
+
+/// Why a request was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PushError {
+    /// The loop has ended.
+    Stopped,
+    /// Too much is waiting already.
+    Full,
 }
 
 #[derive(Default)]
@@ -41,15 +49,15 @@ impl Inbox {
     /// Queues a request; says whether the loop has to be woken for it.
     ///
     /// # Errors
-    /// [`HandleError::Stopped`] once the loop has ended, [`HandleError::Full`] past either bound.
-    pub fn push(&self, command: Command) -> Result<bool, HandleError> {
+    /// [`PushError::Stopped`] once the loop has ended, [`PushError::Full`] past either bound.
+    pub fn push(&self, command: Command) -> Result<bool, PushError> {
         let mut queue = self.lock();
         if queue.closed {
-            return Err(HandleError::Stopped);
+            return Err(PushError::Stopped);
         }
         let bytes = queue.bytes + payload_len(&command);
         if queue.commands.len() >= self.messages_max || bytes > self.bytes_max {
-            return Err(HandleError::Full);
+            return Err(PushError::Full);
         }
         queue.bytes = bytes;
         queue.commands.push_back(command);

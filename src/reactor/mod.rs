@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use mio::net::TcpStream;
-use mio::{Events, Interest, Poll, Waker};
+use mio::{Events, Interest, Poll};
 
 use crate::engine::handler::Handler;
 use crate::engine::{Engine, Rules};
@@ -30,11 +30,22 @@ pub struct Reactor<H: Handler> {
     listeners: Vec<Listener>,
     addrs: Vec<SocketAddr>,
     inbox: Arc<Inbox>,
-    waker: Arc<Waker>,
+    waker: Waker,
     signals: Option<Signals>,
     metrics: Arc<Metrics>,
     limits: Limits,
     is_stopping: bool,
+}
+
+/// Ends the sleep of a reactor from another thread.
+#[derive(Clone)]
+pub struct Waker(Arc<mio::Waker>);
+
+impl Waker {
+    /// Wakes it. A reactor that has ended cannot be woken, and need not be.
+    pub fn wake(&self) {
+        self.0.wake().unwrap_or_default();
+    }
 }
 
 impl<H: Handler> Reactor<H> {
@@ -50,7 +61,7 @@ impl<H: Handler> Reactor<H> {
         metrics: Arc<Metrics>,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let waker = Arc::new(Waker::new(poll.registry(), Source::Waker.into())?);
+        let waker = Waker(Arc::new(mio::Waker::new(poll.registry(), Source::Waker.into())?));
         let limits = rules.limits.clone();
         let mut listeners = Vec::new();
         for (i, addr) in addrs.iter().enumerate() {
@@ -79,7 +90,7 @@ impl<H: Handler> Reactor<H> {
     }
 
     /// Ends the sleep of this reactor.
-    pub fn waker(&self) -> Arc<Waker> {
+    pub fn waker(&self) -> Waker {
         self.waker.clone()
     }
 
@@ -125,7 +136,11 @@ impl<H: Handler> Reactor<H> {
             match Source::from(event.token()) {
                 Source::Waker => {}
                 Source::Signals => {
-                    if self.signals.as_mut().is_some_and(Signals::asks_to_stop) {
+                    let is_asked = self.signals.as_mut().is_some_and(Signals::asks_to_stop);
+                    if is_asked && self.is_stopping {
+                        // Asked a second time, it does not wait for anybody.
+                        self.engine.drop_all();
+                    } else if is_asked {
                         self.inbox.stop();
                     }
                 }

@@ -35,7 +35,11 @@ pub enum Pending<'l> {
 /// Frames in chunks; none lies across two of them.
 #[derive(Debug, Default)]
 pub struct Lane {
-    chunks: VecDeque<Chunk>,
+    /// Full chunks and long frames, oldest first: they can be shared, not changed.
+    sealed: VecDeque<Chunk>,
+    /// The frames since then.
+    open: BytesMut,
+    open_start: Cursor,
     head: Cursor,
     len: usize,
 }
@@ -43,27 +47,12 @@ pub struct Lane {
 #[derive(Debug)]
 struct Chunk {
     start: Cursor,
-    frames: Frames,
-}
-
-#[derive(Debug)]
-enum Frames {
-    /// The last chunk, while it has room.
-    Open(BytesMut),
-    /// A full chunk, or one long frame: it can be shared, not changed.
-    Sealed(Bytes),
+    frames: Bytes,
 }
 
 impl Chunk {
-    fn bytes(&self) -> &[u8] {
-        match &self.frames {
-            Frames::Open(bytes) => bytes,
-            Frames::Sealed(bytes) => bytes,
-        }
-    }
-
     fn end(&self) -> Cursor {
-        self.start.after(self.bytes().len())
+        self.start.after(self.frames.len())
     }
 }
 
@@ -81,7 +70,7 @@ impl Lane {
 
     /// The first place still held.
     pub fn tail(&self) -> Cursor {
-        self.chunks.front().map_or(self.head, |chunk| chunk.start)
+        self.sealed.front().map_or(self.open_start, |chunk| chunk.start)
     }
 
     /// Bytes held.
@@ -99,42 +88,40 @@ impl Lane {
     /// The newest frame is kept whatever its length, so what is held stays below `bytes_max` or is one frame.
     pub fn append(&mut self, opcode: Opcode, payload: &[u8], bytes_max: usize) {
         let frame_len = header_len(payload.len()) + payload.len();
-        while self.len + frame_len > bytes_max
-            && let Some(oldest) = self.chunks.pop_front()
-        {
-            self.len -= oldest.bytes().len();
+        while self.len > 0 && self.len + frame_len > bytes_max {
+            self.drop_oldest();
         }
-        let frames = self.open_chunk(frame_len);
-        write_frame(frames, opcode, false, payload);
-        if frame_len >= Self::LONG {
+        let is_long = frame_len >= Self::LONG;
+        if is_long || self.open.len() + frame_len > Self::CHUNK {
             self.seal();
         }
+        write_frame(&mut self.open, opcode, false, payload);
         self.head = self.head.after(frame_len);
         self.len += frame_len;
+        if is_long {
+            self.seal();
+        }
     }
 
-    /// The chunk that takes the next frame.
-    fn open_chunk(&mut self, frame_len: usize) -> &mut BytesMut {
-        let fits = match self.chunks.back().map(|chunk| &chunk.frames) {
-            Some(Frames::Open(bytes)) => frame_len < Self::LONG && bytes.len() + frame_len <= Self::CHUNK,
-            Some(Frames::Sealed(_)) | None => false,
-        };
-        if !fits {
-            self.seal();
-            self.chunks.push_back(Chunk { start: self.head, frames: Frames::Open(BytesMut::new()) });
+    fn drop_oldest(&mut self) {
+        match self.sealed.pop_front() {
+            Some(oldest) => self.len -= oldest.frames.len(),
+            None => self.clear_open(),
         }
-        match self.chunks.back_mut().map(|chunk| &mut chunk.frames) {
-            Some(Frames::Open(bytes)) => bytes,
-            Some(Frames::Sealed(_)) | None => unreachable!("an open chunk was just found or pushed"),
-        }
+    }
+
+    fn clear_open(&mut self) {
+        self.len -= self.open.len();
+        self.open = BytesMut::new();
+        self.open_start = self.head;
     }
 
     fn seal(&mut self) {
-        if let Some(chunk) = self.chunks.back_mut()
-            && let Frames::Open(bytes) = &mut chunk.frames
-        {
-            chunk.frames = Frames::Sealed(bytes.split().freeze());
+        if !self.open.is_empty() {
+            let frames = std::mem::take(&mut self.open).freeze();
+            self.sealed.push_back(Chunk { start: self.open_start, frames });
         }
+        self.open_start = self.head;
     }
 
     /// What is to be sent next to the one who is at `cursor`.
@@ -142,44 +129,43 @@ impl Lane {
         if cursor == self.head {
             return Pending::CaughtUp;
         }
-        match self.chunk_at(cursor) {
-            Some(chunk) => Pending::Frames(&chunk.bytes()[cursor.since(chunk.start) as usize..]),
+        // Nearly every member is at the end.
+        if cursor >= self.open_start {
+            return Pending::Frames(&self.open[cursor.since(self.open_start) as usize..]);
+        }
+        match self.sealed_at(cursor) {
+            Some(chunk) => Pending::Frames(&chunk.frames[cursor.since(chunk.start) as usize..]),
             None => Pending::Passed,
         }
     }
 
     /// Where `cursor` is after `sent` bytes of what was pending, and the rest of the frame that the end of those cut.
     pub fn advance(&self, cursor: Cursor, sent: usize) -> (Cursor, Bytes) {
-        let Some(chunk) = self.chunk_at(cursor) else { return (cursor, Bytes::new()) };
-        let from = cursor.since(chunk.start) as usize;
-        let pending = &chunk.bytes()[from..];
+        let Pending::Frames(pending) = self.pending(cursor) else { return (cursor, Bytes::new()) };
         if sent >= pending.len() {
-            return (chunk.end(), Bytes::new());
+            return (cursor.after(pending.len()), Bytes::new());
         }
         let boundary = frame_boundary(pending, sent);
-        let rest = match &chunk.frames {
-            Frames::Sealed(bytes) => bytes.slice(from + sent..from + boundary),
-            Frames::Open(_) => Bytes::copy_from_slice(&pending[sent..boundary]),
+        let rest = match self.sealed_at(cursor).filter(|_| cursor < self.open_start) {
+            Some(chunk) => chunk.frames.slice_ref(&pending[sent..boundary]),
+            None => Bytes::copy_from_slice(&pending[sent..boundary]),
         };
         (cursor.after(boundary), rest)
     }
 
     /// Lets go of the chunks that lie wholly before `cursor`.
     pub fn trim_to(&mut self, cursor: Cursor) {
-        while let Some(oldest) = self.chunks.pop_front_if(|oldest| oldest.end() <= cursor) {
-            self.len -= oldest.bytes().len();
+        while self.sealed.front().is_some_and(|oldest| oldest.end() <= cursor) {
+            self.drop_oldest();
+        }
+        if self.sealed.is_empty() && cursor >= self.head && !self.open.is_empty() {
+            self.clear_open();
         }
     }
 
-    fn chunk_at(&self, cursor: Cursor) -> Option<&Chunk> {
-        // Nearly every member is at the end.
-        if let Some(last) = self.chunks.back()
-            && last.start <= cursor
-        {
-            return Some(last);
-        }
-        let after = self.chunks.partition_point(|chunk| chunk.start <= cursor);
-        self.chunks.get(after.checked_sub(1)?)
+    fn sealed_at(&self, cursor: Cursor) -> Option<&Chunk> {
+        let after = self.sealed.partition_point(|chunk| chunk.start <= cursor);
+        self.sealed.get(after.checked_sub(1)?)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::close::CloseCode;
+use super::code::CloseCode;
 
 /// A breach of the protocol by the peer; the connection is failed with [`Violation::close_code`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

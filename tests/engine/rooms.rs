@@ -141,6 +141,20 @@ fn a_message_from_elsewhere_is_served_between_two_slices_of_a_walk() {
 }
 
 #[test]
+fn long_messages_make_shorter_slices() {
+    let mut world = World::new(Limits { walk_slice: 10, walk_slice_bytes: 3000, ..Limits::default() });
+    let members: Vec<usize> = (0..10).map(|_| world.open("/room")).collect();
+    world.engine.apply(Command::Publish("/room".into(), "x".repeat(1000).into()));
+    world.engine.turn(world.now);
+    let served = members.iter().filter(|m| !world.clients[**m].pipe.borrow().to_peer.is_empty()).count();
+    assert_eq!(served, 3);
+    world.turn();
+    for member in members {
+        assert_eq!(world.texts(member).len(), 1);
+    }
+}
+
+#[test]
 fn row_39_leaving_a_room_ends_what_it_sends() {
     let mut world = World::new(Limits::default());
     let (a, b) = (world.open("/room"), world.open("/room"));

@@ -193,8 +193,8 @@ impl World {
         texts.map(|(_, payload)| String::from_utf8(payload).unwrap()).collect()
     }
 
-    pub fn told(&mut self) -> Vec<String> {
-        // The engine lends its handler only for reading, so what was told is compared from a mark.
+    /// Everything the handler was told since the beginning.
+    pub fn told(&self) -> Vec<String> {
         self.engine.handler().told.clone()
     }
 

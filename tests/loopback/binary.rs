@@ -1,0 +1,136 @@
+//! The binary: what it prints, serves and obeys.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+
+use crate::client::{closed, connect, get, text};
+
+/// The binary in a process of its own, ended with it.
+pub struct Process {
+    child: Child,
+    pub addrs: Vec<SocketAddr>,
+}
+
+impl Process {
+    /// Starts it and waits for as many listeners as it was given.
+    pub fn start(args: &[&str]) -> Self {
+        let mut child = fanline(args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let count = args.iter().filter(|arg| **arg == "--listen").count();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let addr = |line: String| line.strip_prefix("listening on http://").unwrap().parse().unwrap();
+        let addrs = lines.take(count).map(|line| addr(line.unwrap())).collect();
+        Self { child, addrs }
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        self.addrs[0]
+    }
+
+    /// Sends a signal by name and waits for the exit code.
+    fn end(mut self, signal: &str) -> Option<i32> {
+        let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already.
+        self.child.kill().unwrap_or_default();
+        self.child.wait().map(drop).unwrap_or_default();
+    }
+}
+
+fn fanline(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fanline"));
+    command.args(args).stdin(Stdio::null());
+    command
+}
+
+/// Runs it to its end: exit code and what it says on stderr.
+fn refused(args: &[&str]) -> (Option<i32>, String) {
+    let mut child = fanline(args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    (child.wait().unwrap().code(), said)
+}
+
+#[test]
+fn it_listens_on_every_address_it_is_given_and_prints_the_ports() {
+    let server = Process::start(&["--listen", "127.0.0.1:0", "--listen", "[::1]:0"]);
+    assert!(server.addrs[0].is_ipv4() && server.addrs[1].is_ipv6());
+    for addr in &server.addrs {
+        assert!(get(*addr, "/healthz").ends_with("\r\n\r\nok\n"));
+    }
+    let (mut a, mut b) = (connect(server.addrs[0], "/chat/x"), connect(server.addrs[1], "/chat/x"));
+    a.send("across listeners".into()).unwrap();
+    assert_eq!((text(&mut a), text(&mut b)), ("across listeners".into(), "across listeners".into()));
+}
+
+#[test]
+fn sigterm_and_sigint_close_everyone_with_1001_and_exit_with_0() {
+    for signal in ["-TERM", "-INT"] {
+        let server = Process::start(&["--listen", "127.0.0.1:0"]);
+        let mut clients: Vec<_> = (0..20).map(|_| connect(server.addr(), "/chat/x")).collect();
+        let ending = std::thread::spawn(move || server.end(signal));
+        for client in &mut clients {
+            assert_eq!(closed(client).unwrap().0, 1001);
+        }
+        assert_eq!(ending.join().unwrap(), Some(0));
+    }
+}
+
+#[test]
+fn row_60_the_page_is_served_with_a_policy_that_lets_it_talk_only_to_its_own_server() {
+    let server = Process::start(&["--listen", "127.0.0.1:0"]);
+    let page = get(server.addr(), "/");
+    assert!(
+        page.starts_with("HTTP/1.1 200 OK\r\n")
+            && page.contains("content-type: text/html; charset=utf-8\r\n")
+    );
+    assert!(page.contains(&format!("connect-src 'self' ws://{0} wss://{0};", server.addr())), "{page}");
+    assert!(page.contains("<!doctype html>") || page.contains("<!DOCTYPE html>"));
+    assert!(get(server.addr(), "/nothing/here").starts_with("HTTP/1.1 404 "));
+    assert!(get(server.addr(), "/echo").starts_with("HTTP/1.1 426 "));
+}
+
+#[test]
+fn what_it_is_told_wrongly_is_an_error_that_names_it() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "listen = ['127.0.0.1:0']\nmesage_bytes_max = 1").unwrap();
+    let path = file.path().to_str().unwrap();
+    let rows: &[(&[&str], &str)] = &[
+        (&["--config", path], "mesage_bytes_max"),
+        (&["--message-bytes-max", "16MB"], "message_bytes_max: `16MB`"),
+        (&["--listen", "nowhere"], "nowhere"),
+        (&["--colour"], "--colour"),
+        (&["--outbound-bytes-low", "1GiB"], "outbound_bytes_low is above"),
+    ];
+    for (args, named) in rows {
+        let (code, said) = refused(args);
+        assert!(code == Some(2) && said.contains(named), "{args:?}: {code:?} {said}");
+    }
+}
+
+#[test]
+fn a_file_variables_and_flags_are_obeyed_in_their_order() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let config = "listen = ['127.0.0.1:0']\n[limits]\nmessage_bytes_max = '1KiB'\nwalk_slice = 5\n";
+    std::fs::write(file.path(), config).unwrap();
+    let mut child = fanline(&["--walk-slice", "7"])
+        .env("FANLINE_CONFIG", file.path())
+        .env("FANLINE_HEADERS_MAX", "50")
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let limits = lines.map(Result::unwrap).find(|line| line.starts_with("limits: ")).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    for setting in [" message_bytes_max=1KiB ", " walk_slice=7 ", " headers_max=50 "] {
+        assert!(limits.contains(setting), "{limits}");
+    }
+}

@@ -1,0 +1,8 @@
+//! The server on real sockets: as a library in a thread, and as the binary in a process.
+#![forbid(unsafe_code)]
+
+mod binary;
+mod client;
+mod library;
+mod routes;
+mod sockets;

@@ -1,0 +1,121 @@
+//! The binary's routes, and the options that the tutorials' pages need.
+
+use tungstenite::Message;
+
+use crate::binary::Process;
+use crate::client::{closed, connect, text, try_connect};
+
+#[test]
+fn row_13_rooms_have_any_name_with_and_without_a_slash_at_the_end() {
+    let server = Process::start(&["--listen", "127.0.0.1:0"]);
+    let mut members = [
+        connect(server.addr(), "/chat/%E6%88%BF%E9%97%B4/"),
+        connect(server.addr(), "/chat/%E6%88%BF%E9%97%B4"),
+        connect(server.addr(), "/chat/%e6%88%bf%e9%97%b4/"),
+    ];
+    members[1].send("欢迎大哥光临!".into()).unwrap();
+    for member in &mut members {
+        assert_eq!(text(member), "欢迎大哥光临!");
+    }
+    for path in ["/chat/%FF", "/chat/..%2Fetc", "/chat/../x", "/chat/%2e%2e/x", "/chat/%zz", "/chat/a%00b"] {
+        assert_eq!(try_connect(server.addr(), path, &[]).err(), Some(400), "{path}");
+    }
+    for path in ["/chat", "/chat/", "/chat/a/b", "/other"] {
+        assert_eq!(try_connect(server.addr(), path, &[]).err(), Some(404), "{path}");
+    }
+}
+
+#[test]
+fn row_21_text_stays_text_and_binary_stays_binary_for_every_member() {
+    let server = Process::start(&["--listen", "127.0.0.1:0"]);
+    let (mut a, mut b) = (connect(server.addr(), "/chat/x"), connect(server.addr(), "/chat/x"));
+    let file: Vec<u8> = (0..3_000_000u32).map(|i| ((i * 7) >> 3) as u8).collect();
+    for message in
+        [Message::Text("text".into()), Message::Binary(file.into()), Message::Binary(vec![].into())]
+    {
+        a.send(message.clone()).unwrap();
+        assert_eq!(a.read().unwrap(), message);
+        assert_eq!(b.read().unwrap(), message);
+    }
+}
+
+#[test]
+fn row_23_echo_is_an_echo() {
+    let server = Process::start(&["--listen", "127.0.0.1:0", "--deflate"]);
+    let mut client = connect(server.addr(), "/echo");
+    for len in [0, 1, 125, 126, 65_535, 65_536, 1 << 20] {
+        let message = Message::Text("x".repeat(len).into());
+        client.send(message.clone()).unwrap();
+        assert_eq!(client.read().unwrap(), message);
+    }
+}
+
+#[test]
+fn row_7_pages_of_another_origin_are_refused_unless_they_are_listed() {
+    let server = Process::start(&["--listen", "127.0.0.1:0"]);
+    let own = format!("http://{}", server.addr());
+    assert!(try_connect(server.addr(), "/echo", &[("origin", &own)]).is_ok());
+    assert_eq!(try_connect(server.addr(), "/echo", &[("origin", "https://evil.example")]).err(), Some(403));
+    let args = ["--listen", "127.0.0.1:0", "--origin", "https://app.example"];
+    let server = Process::start(&args);
+    assert!(try_connect(server.addr(), "/echo", &[("origin", "https://app.example")]).is_ok());
+    assert_eq!(try_connect(server.addr(), "/echo", &[("origin", "https://evil.example")]).err(), Some(403));
+    let server = Process::start(&["--listen", "127.0.0.1:0", "--origin", "*"]);
+    assert!(try_connect(server.addr(), "/echo", &[("origin", "https://evil.example")]).is_ok());
+}
+
+#[test]
+fn row_12_the_tutorials_paths_lead_where_their_pages_expect() {
+    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/tutorials.toml");
+    let server = Process::start(&["--config", config, "--listen", "127.0.0.1:0"]);
+    for path in
+        ["/", "/chat", "/chat/", "/chat/g1/", "/chatsocket", "/websocket", "/webfin/websocket/", "/xxoo"]
+    {
+        let (mut a, mut b) = (connect(server.addr(), path), connect(server.addr(), path));
+        a.send("hello".into()).unwrap();
+        // Some of these routes greet; what was sent comes after that.
+        let mut heard = text(&mut b);
+        if heard != "hello" {
+            heard = text(&mut b);
+        }
+        assert_eq!(heard, "hello", "{path}");
+    }
+}
+
+#[test]
+fn row_5_a_route_can_require_a_subprotocol_and_picks_the_first_of_its_own() {
+    let (_file, server) = configured(
+        "[[route]]\npath = '/chat/{room}'\nmode = 'room'\n\
+         subprotocols = ['superchat', 'chat']\nsubprotocol_required = true\n",
+    );
+    for (offered, chosen) in [("chat", "chat"), ("other, chat, superchat", "superchat")] {
+        let answer =
+            crate::sockets::handshake(server.addr(), "/chat/x", &[("Sec-WebSocket-Protocol", offered)]);
+        assert!(answer.contains(&format!("sec-websocket-protocol: {chosen}\r\n")), "{answer}");
+    }
+    assert_eq!(try_connect(server.addr(), "/chat/x", &[]).err(), Some(400));
+    assert_eq!(
+        try_connect(server.addr(), "/chat/x", &[("sec-websocket-protocol", "other")]).err(),
+        Some(400)
+    );
+}
+
+#[test]
+fn row_31_a_route_can_greet_and_row_33_end_on_a_word_after_which_the_member_has_left() {
+    let (_file, server) = configured(
+        "[[route]]\npath = '/chat/{room}'\nmode = 'room'\ngreeting = '欢迎大哥光临!'\nexit_word = 'exit'\n",
+    );
+    let (mut a, mut b) = (connect(server.addr(), "/chat/x"), connect(server.addr(), "/chat/x"));
+    assert_eq!((text(&mut a), text(&mut b)), ("欢迎大哥光临!".into(), "欢迎大哥光临!".into()));
+    a.send("exit".into()).unwrap();
+    assert_eq!(closed(&mut a).unwrap().0, 1000);
+    b.send("still here".into()).unwrap();
+    assert_eq!(text(&mut b), "still here", "the word itself was not passed on");
+}
+
+fn configured(config: &str) -> (tempfile::NamedTempFile, Process) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), config).unwrap();
+    let server = Process::start(&["--config", file.path().to_str().unwrap(), "--listen", "127.0.0.1:0"]);
+    (file, server)
+}

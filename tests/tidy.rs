@@ -1,0 +1,243 @@
+//! The architecture, as a test: who may import whom, what stands where, and what is said twice must be said alike.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use fanline::limits::Limits;
+
+/// The modules in levels, the lowest first; each may use those below it, and the crates named beside it.
+///
+/// `std` and the crates in `EVERYWHERE` go without saying. Modules of one level do not know each other.
+const LEVELS: &[&[(&str, &[&str])]] = &[
+    &[("limits", &[]), ("metrics", &[]), ("id", &[]), ("input", &[])],
+    &[("timer", &[]), ("ws", &["bytes", "simdutf8", "zlib_rs"])],
+    &[
+        ("http", &["base64", "bytes", "httparse", "memchr", "percent_encoding", "sha1"]),
+        ("outbound", &["bytes"]),
+        ("room", &["bytes", "slab"]),
+    ],
+    &[("conn", &[])],
+    &[("engine", &["slab"])],
+    &[("reactor", &["mio", "signal_hook", "signal_hook_mio", "socket2"])],
+    &[("server", &[])],
+    // What the library shows to the outside; the binary's own parts use it as anybody would.
+    &[("lib", &[])],
+    &[("app", &[])],
+    &[("settings", &["clap", "serde", "toml"])],
+    &[("main", &["rustix"])],
+];
+
+/// Every crate a source file could name.
+const CRATES: &[&str] = &[
+    "base64",
+    "bytes",
+    "clap",
+    "httparse",
+    "memchr",
+    "mio",
+    "percent_encoding",
+    "rustix",
+    "rustls",
+    "serde",
+    "sha1",
+    "signal_hook",
+    "signal_hook_mio",
+    "simdutf8",
+    "slab",
+    "socket2",
+    "toml",
+    "zlib_rs",
+];
+
+/// Rows of PRODUCT.md part 1 that must have a test named after them, here or in another language's tests.
+const ROWS: &[std::ops::RangeInclusive<usize>] = &[1..=9, 11..=13, 15..=23, 26..=37, 59..=60];
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All files below a folder with one of these endings, by their path from the root.
+fn files(folder: &str, endings: &[&str]) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            let is_foreign =
+                path.ends_with("target") || path.ends_with("node_modules") || path.ends_with(".git");
+            if path.is_dir() && !is_foreign {
+                folders.push(path);
+            } else if endings.iter().any(|ending| path.to_string_lossy().ends_with(ending)) {
+                let name = path.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
+                found.push((name, fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The source without comments and without its tests.
+fn code(source: &str) -> String {
+    let tests = source.find("#[cfg(test)]").unwrap_or(source.len());
+    let lines = source[..tests].lines().map(|line| line.split("//").next().unwrap_or(""));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The top-level module a file of `src` belongs to.
+fn module_of(name: &str) -> &str {
+    let first = Path::new(name).components().nth(1).unwrap().as_os_str().to_str().unwrap();
+    first.strip_suffix(".rs").unwrap_or(first)
+}
+
+fn level_of(module: &str) -> usize {
+    let has = |level: &&[(&str, &[&str])]| level.iter().any(|(name, _)| *name == module);
+    LEVELS.iter().position(has).unwrap_or_else(|| panic!("{module} has no level"))
+}
+
+/// The modules that code names after `crate::`; a name of the library's face counts as `lib`.
+fn modules_used(code: &str) -> BTreeSet<String> {
+    let mut used = BTreeSet::new();
+    for (at, _) in code.match_indices("crate::") {
+        let rest = &code[at + "crate::".len()..];
+        let group = rest
+            .strip_prefix('{')
+            .map_or(rest.lines().next().unwrap_or(""), |rest| &rest[..rest.find("};").unwrap_or(rest.len())]);
+        let names: Vec<&str> = match rest.starts_with('{') {
+            true => group.split(',').map(str::trim).filter(|name| !name.is_empty()).collect(),
+            false => vec![group],
+        };
+        for name in names {
+            let ident: String = name.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            let is_module = LEVELS.iter().flat_map(|level| level.iter()).any(|(module, _)| *module == ident);
+            used.insert(if is_module { ident } else { "lib".into() });
+        }
+    }
+    used
+}
+
+#[test]
+fn imports_point_down() {
+    for (name, source) in files("src", &[".rs"]) {
+        let module = module_of(&name);
+        let level = level_of(module);
+        if module == "lib" {
+            continue; // it only names the modules and shows what they have
+        }
+        for used in modules_used(&code(&source)) {
+            let is_own = used == module;
+            assert!(
+                is_own || level_of(&used) < level,
+                "{name} (level {level}) uses {used} ({})",
+                level_of(&used)
+            );
+        }
+    }
+}
+
+#[test]
+fn crates_stand_where_the_table_says() {
+    for (name, source) in files("src", &[".rs"]) {
+        let code = code(&source);
+        let module = module_of(&name);
+        let row = LEVELS.iter().flat_map(|level| level.iter()).find(|(named, _)| *named == module);
+        let allowed = row.unwrap_or_else(|| panic!("{module} is not in the table")).1;
+        for named in CRATES.iter().filter(|named| !allowed.contains(named)) {
+            for use_of in [
+                format!("use {named}::"),
+                format!(" {named}::"),
+                format!("({named}::"),
+                format!("<{named}::"),
+            ] {
+                assert!(!code.contains(&use_of), "{name} uses {named}");
+            }
+        }
+    }
+}
+
+#[test]
+fn only_the_reactor_knows_sockets_and_clocks() {
+    for (name, source) in files("src", &[".rs"]).iter().filter(|(name, _)| !name.starts_with("src/reactor/"))
+    {
+        let code = code(source);
+        for word in
+            ["mio::", "socket2::", "rustls::", "Instant::now", "SystemTime", "TcpStream", "UnixStream"]
+        {
+            assert!(!code.contains(word), "{name} names {word}");
+        }
+    }
+}
+
+#[test]
+fn no_crate_has_unsafe_code() {
+    for krate in ["src/lib.rs", "src/main.rs", "loadtest/src/main.rs"] {
+        let source = fs::read_to_string(root().join(krate)).unwrap();
+        assert!(source.contains("#![forbid(unsafe_code)]"), "{krate}");
+    }
+    for (name, source) in files("tests", &["main.rs"]) {
+        assert!(source.contains("#![forbid(unsafe_code)]"), "{name}");
+    }
+}
+
+#[test]
+fn no_peer_can_cause_a_panic_that_stands_in_the_code() {
+    // `assert!` on what a caller writes is documented where it stands; none of these may be.
+    for (name, source) in files("src", &[".rs"]) {
+        let code = code(&source);
+        for word in [".unwrap()", ".expect(", "panic!(", "todo!(", "unimplemented!("] {
+            assert!(!code.contains(word), "{name} has {word}");
+        }
+    }
+}
+
+#[test]
+fn every_file_can_be_read_at_one_sitting() {
+    for folder in ["src", "loadtest/src"] {
+        for (name, source) in files(folder, &[".rs"]) {
+            assert!(source.starts_with("//!"), "{name} does not open with what it is");
+            let lines = code(&source).lines().count();
+            assert!(lines <= 400, "{name} has {lines} lines without its tests");
+        }
+    }
+    for (name, source) in files("examples", &[".rs"]) {
+        assert!(source.lines().count() < 40, "{name} is an example of under 40 lines");
+    }
+}
+
+#[test]
+fn every_row_has_a_test_named_after_it() {
+    let tests: String = ["src", "tests", "loadtest/src"]
+        .iter()
+        .flat_map(|folder| files(folder, &[".rs", ".mjs", ".py"]))
+        .filter(|(name, _)| name != "tests/tidy.rs")
+        .map(|(_, source)| source)
+        .collect();
+    let named = |row: usize| {
+        let (snake, words) = (format!("row_{row}_"), format!("row {row} "));
+        tests.contains(&snake) || tests.contains(&words)
+    };
+    let missing: Vec<usize> = ROWS.iter().cloned().flatten().filter(|row| !named(*row)).collect();
+    assert_eq!(missing, Vec::<usize>::new(), "rows without a test");
+}
+
+#[test]
+fn the_readme_lists_every_limit_with_its_default() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    for limit in Limits::TABLE {
+        let row = format!("| `{}` | {} | {} |", limit.name, limit.show(&Limits::default()), limit.reason);
+        assert!(readme.contains(&row), "the README lacks, or says otherwise:\n{row}");
+    }
+}
+
+#[test]
+fn the_readme_and_the_library_show_the_same_example() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let library = fs::read_to_string(root().join("src/lib.rs")).unwrap();
+    let example = readme.split("```rust\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    assert!(example.lines().count() <= 25, "{} lines", example.lines().count());
+    for line in example.lines().filter(|line| !line.trim().is_empty()) {
+        assert!(library.contains(line), "src/lib.rs lacks: {line}");
+    }
+}
