@@ -1,0 +1,361 @@
+#!/usr/bin/env bash
+#
+# The one test command: installs what is missing, runs every check of Fanline, prints a table of what ran and
+# closes with the line `N passed, N failed, N skipped`. What could not run counts as failed. The one exception is
+# Autobahn on a machine with neither Python 2.7 nor Docker, which is shown as skipped.
+#
+#   loadtest/verify.sh                  everything
+#   loadtest/verify.sh clippy browser   these steps alone
+#
+# Environment:
+#   FANLINE_CACHE    where virtual environments are kept between runs (default ~/.cache/fanline)
+#   VERIFY_SECONDS   the time for everything together (default 900)
+#   CHROMIUM         the browser, where it is not Debian's
+#   SCREENSHOTS      a folder for the browser test's pictures (default target/verify/screenshots)
+#
+# Each step's output is in target/verify/<step>.log.
+
+set -uo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+ROOT=$PWD
+SELF=$ROOT/loadtest/verify.sh
+export FANLINE_CACHE=${FANLINE_CACHE:-${HOME:-/tmp}/.cache/fanline}  # the Autobahn run keeps its own there, too
+LOGS=$ROOT/target/verify
+RESULTS=$LOGS/results
+DEADLINE=$((SECONDS + ${VERIFY_SECONDS:-900}))
+TAIL_LINES=60      # of a failed step's log
+PYTHONS=(python3 python3.14 python3.13 python3.12 python3.11)
+SKIPPED=77         # the exit code that says "could not run here, and why is in the log"
+
+STEPS=(fmt clippy docs build tests doctests conform autobahn idle interop browser)
+
+# Seconds a step may take, were it alone on a small machine; compiling from nothing is in them.
+declare -A LIMIT=(
+  [setup]=400 [fmt]=60 [clippy]=300 [docs]=240 [build]=400 [tests]=500 [doctests]=200
+  [conform]=180 [autobahn]=360 [idle]=180 [interop]=240 [browser]=240
+)
+
+# ── The steps ───────────────────────────────────────────────────────────────────────────────────────────────
+
+step_fmt()      { cargo fmt --all --check; }
+step_clippy()   { cargo clippy --workspace --all-targets --locked -- -D warnings; }
+step_docs()     { RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked; }
+step_doctests() { cargo test --doc --workspace --locked; }
+step_conform()  { cargo loadtest conform; }
+step_autobahn() { cargo loadtest autobahn --profile quick; }
+step_idle()     { cargo loadtest idle --bytes-max 512; }
+
+# Each package for itself, as `cargo loadtest` builds them: built together they would share their dependencies'
+# features, and everything would be compiled once more when the first run asks for less.
+step_build() {
+  cargo build --release --locked --package fanline-loadtest && build_server
+}
+
+build_server() { cargo build --release --locked --package fanline --bin fanline; }
+
+step_tests() {
+  if cargo nextest --version >/dev/null 2>&1; then
+    cargo nextest run --workspace --locked --no-fail-fast
+  else
+    cargo test --workspace --lib --bins --tests --examples --locked --no-fail-fast
+  fi
+}
+
+step_interop() {
+  export FANLINE PYTHON
+  FANLINE=$(server_binary) || return
+  PYTHON=$(venv_folder)/bin/python
+  node --test --test-reporter=tap tests/interop/run.mjs
+}
+
+step_browser() {
+  export FANLINE CHROMIUM SCREENSHOTS
+  FANLINE=$(server_binary) || return
+  CHROMIUM=$(chromium_path) || { missing "a Chromium"; return 1; }
+  SCREENSHOTS=${SCREENSHOTS:-$LOGS/screenshots}
+  node --test --test-reporter=tap tests/browser/page.test.mjs
+}
+
+server_binary() {
+  local target
+  build_server || return
+  target=$(cargo metadata --format-version 1 --no-deps --locked | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
+  echo "${target:-$ROOT/target}/release/fanline"
+}
+
+# ── Counting: every runner's own words become `passed failed skipped` ───────────────────────────────────────
+
+count_fmt()      { count_exit "$@"; }
+count_clippy()   { count_exit "$@"; }
+count_docs()     { count_exit "$@"; }
+count_build()    { count_exit "$@"; }
+count_doctests() { count_cargo "$1"; }
+count_conform()  { count_plain "$1" | skips_fail; }
+count_idle()     { count_plain "$1" | skips_fail || { grep -q bytes "$1" && count_exit "$@"; }; }
+count_interop()  { count_node "$1" | skips_fail; }
+count_browser()  { count_node "$1" | skips_fail; }
+count_tests()    { count_nextest "$1" || count_cargo "$1"; }
+count_autobahn() { if [ "$2" = "$SKIPPED" ]; then echo "0 0 1"; else count_plain "$1" || count_cases "$1"; fi; }
+
+# What a harness skipped is something that could not run.
+skips_fail() { awk '{ print $1, $2 + $3, 0 }'; }
+
+count_exit() { if [ "$2" = 0 ]; then echo "1 0 0"; else echo "0 1 0"; fi; }
+
+# The last `N passed, N failed, N skipped`.
+count_plain() {
+  awk '/^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$/ { line = $1 " " $3 " " $5 }
+       END { if (line == "") exit 1; print line }' "$1"
+}
+
+# `349 cases in 70 s: 0 failed`
+count_cases() {
+  awk '/^[0-9]+ cases in [0-9.]+ s: [0-9]+ failed$/ { line = ($1 - $6) " " $6 " 0" }
+       END { if (line == "") exit 1; print line }' "$1"
+}
+
+# `Summary [ 1.2s] 9 tests run: 7 passed (1 slow), 1 failed, 1 timed out, 2 skipped`
+count_nextest() {
+  awk '$1 == "Summary" && /tests? run:/ {
+         sub(/.*run: */, ""); gsub(/\([^)]*\)/, ""); passed = failed = skipped = 0
+         parts = split($0, part, ",")
+         for (i = 1; i <= parts; i++) {
+           split(part[i], word, " ")
+           if (word[2] == "passed") passed = word[1]
+           else if (word[2] == "skipped") skipped = word[1]
+           else failed += word[1]
+         }
+         line = passed " " failed " " skipped
+       }
+       END { if (line == "") exit 1; print line }' "$1"
+}
+
+# The sum of `test result: ok. 3 passed; 0 failed; 1 ignored; …` over all binaries.
+count_cargo() {
+  awk '/^test result: / { seen = 1; for (i = 2; i <= NF; i++) {
+         if ($i ~ /^passed/) passed += $(i - 1); if ($i ~ /^failed/) failed += $(i - 1); if ($i ~ /^ignored/) skipped += $(i - 1) } }
+       END { if (!seen) exit 1; print passed + 0, failed + 0, skipped + 0 }' "$1"
+}
+
+# `# pass 3` and its sisters, of node's TAP.
+count_node() {
+  awk '/^# (pass|fail|cancelled|skipped|todo) [0-9]+$/ { seen = 1; n[$2] = $3 }
+       END { if (!seen) exit 1; print n["pass"] + 0, n["fail"] + n["cancelled"], n["skipped"] + n["todo"] }' "$1"
+}
+
+# ── Running a step ──────────────────────────────────────────────────────────────────────────────────────────
+
+export PATH=$PATH:${HOME:-/root}/.cargo/bin
+# Colours would hide the counts from the parsers.
+export CARGO_TERM_COLOR=never NO_COLOR=1 NODE_DISABLE_COLORS=1
+unset FORCE_COLOR CLICOLOR_FORCE
+
+run_step() {
+  local name=$1 log=$LOGS/$1.log started=$SECONDS limit status counts
+  limit=$(seconds_for "$name")
+  printf '── %s\n' "$name"
+  if [ "$limit" -le 0 ]; then
+    echo "not run: the ${VERIFY_SECONDS:-900} s for everything are over" >"$log"
+    status=124
+  else
+    timeout --kill-after=15 "$limit" "$SELF" --only "$name" >"$log" 2>&1 </dev/null
+    status=$?
+    [ "$status" = 124 ] && echo "ended after $limit s, its limit" >>"$log"
+  fi
+  counts=$(counted "$name" "$log" "$status")
+  echo "$name $counts $((SECONDS - started)) $status" >>"$RESULTS"
+  report_step "$name" "$counts" "$log"
+}
+
+# The counts of a step's log, made to agree with its exit code: a step that died without saying what failed is one
+# failure, and so is one that ran no test.
+counted() {
+  local name=$1 log=$2 status=$3 passed=0 failed=0 skipped=0
+  read -r passed failed skipped < <("count_$name" "$log" "$status" || echo "0 0 0")
+  if [ "$failed" -eq 0 ] && [ "$name-$status" != "autobahn-$SKIPPED" ]; then
+    if [ "$status" -ne 0 ]; then
+      echo "ended with exit code $status" >>"$log"
+      failed=1
+    elif [ "$passed" -eq 0 ]; then
+      echo "ran no test" >>"$log"
+      failed=1
+    fi
+  fi
+  echo "$passed $failed $skipped"
+}
+
+report_step() {
+  local name=$1 log=$3 passed failed skipped
+  read -r passed failed skipped <<<"$2"
+  printf '   %s passed, %s failed, %s skipped\n' "$passed" "$failed" "$skipped"
+  if [ "$failed" -gt 0 ]; then
+    printf '   the end of %s:\n' "${log#"$ROOT"/}"
+    tail -n "$TAIL_LINES" "$log" | sed 's/^/   | /'
+  elif [ "$skipped" -gt 0 ] && [ "$name" = autobahn ]; then
+    printf '   Autobahn was skipped; its last words:\n'
+    tail -n 8 "$log" | sed 's/^/   | /'
+  fi
+}
+
+# A step's limit, or what is left of the whole.
+seconds_for() {
+  local left=$((DEADLINE - SECONDS))
+  if [ "$left" -lt "${LIMIT[$1]}" ]; then echo "$left"; else echo "${LIMIT[$1]}"; fi
+}
+
+print_table() {
+  printf '\n%-10s %8s %8s %8s %8s\n' step passed failed skipped seconds
+  local name passed failed skipped seconds _
+  while read -r name passed failed skipped seconds _; do
+    printf '%-10s %8s %8s %8s %8s\n' "$name" "$passed" "$failed" "$skipped" "$seconds"
+  done <"$RESULTS"
+  printf '\n'
+}
+
+# The closing line; fails when anything failed.
+print_sum() {
+  awk '{ passed += $2; failed += $3; skipped += $4 }
+       END { printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped; exit (failed > 0 || passed == 0) }' "$RESULTS"
+}
+
+# ── Installing what is missing ──────────────────────────────────────────────────────────────────────────────
+
+# Each line `missing: …` is what a person has to do by hand; the steps that need it then fail.
+missing() { echo "missing: $*"; }
+
+setup_rust() {
+  command -v cargo >/dev/null || { missing "cargo: install Rust, https://rustup.rs"; return; }
+  cargo fmt --version >/dev/null 2>&1 || add_component rustfmt
+  cargo clippy --version >/dev/null 2>&1 || add_component clippy
+}
+
+add_component() {
+  if ! { command -v rustup >/dev/null && rustup component add "$1"; }; then missing "the Rust component $1"; fi
+}
+
+# Debian's packages that bring commands: install_command COMMAND PACKAGE…
+install_command() {
+  local command=$1
+  shift
+  command -v "$command" >/dev/null || install_packages "$@"
+  command -v "$command" >/dev/null || missing "$command: Debian's package $1"
+}
+
+install_packages() {
+  command -v apt-get >/dev/null || return 1
+  [ "$(id -u)" = 0 ] || return 1
+  echo "installing Debian's $*"
+  local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=120)
+  "${apt[@]}" update && "${apt[@]}" install -y --no-install-recommends "$@" >/dev/null
+}
+
+setup_commands() {
+  install_command curl curl ca-certificates
+  install_command python3 python3 python3-venv
+  install_command node nodejs npm
+  install_command npm npm
+  node -e 'process.exitCode = parseInt(process.versions.node) < 20 ? 1 : 0' || missing "node 20 or newer"
+}
+
+chromium_path() {
+  local candidate
+  for candidate in "${CHROMIUM:-}" /usr/bin/chromium /usr/bin/chromium-headless-shell; do
+    if [ -x "$candidate" ]; then echo "$candidate"; return; fi
+  done
+  return 1
+}
+
+setup_chromium() {
+  chromium_path >/dev/null || install_packages chromium
+  chromium_path >/dev/null || missing "a Chromium: Debian's package chromium, or its path in CHROMIUM"
+}
+
+# One environment per set of requirements, so that an old one is never half right.
+venv_folder() { echo "$FANLINE_CACHE/interop-$(cksum <tests/interop/requirements.txt | cut -d' ' -f1)"; }
+
+setup_venv() {
+  local folder python
+  folder=$(venv_folder)
+  [ -e "$folder/complete" ] && return
+  python=$(recent_python) || { missing "Python 3.11 or newer"; return; }
+  mkdir -p "$FANLINE_CACHE"
+  if ! make_venv "$python" "$folder" && ! { install_packages python3-venv && make_venv "$python" "$folder"; }; then
+    missing "a Python virtual environment: Debian's package python3-venv"
+  elif "$folder/bin/python" -m pip --quiet install --requirement tests/interop/requirements.txt; then
+    touch "$folder/complete"
+  else
+    missing "the Python packages of tests/interop/requirements.txt"
+  fi
+}
+
+make_venv() { rm -rf "$2" && "$1" -m venv "$2"; }
+
+recent_python() {
+  local python
+  for python in "${PYTHONS[@]}"; do
+    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$python"; return; }
+  done
+  return 1
+}
+
+# Installed anew only when the lock file has changed since.
+setup_npm() {
+  local folder=$1
+  cmp -s "$folder/package-lock.json" "$folder/node_modules/.installed" && return
+  if (cd "$folder" && npm ci --ignore-scripts --no-audit --no-fund); then
+    cp "$folder/package-lock.json" "$folder/node_modules/.installed"
+  else
+    missing "the npm packages of $folder"
+  fi
+}
+
+step_setup() {
+  setup_commands
+  setup_chromium
+  setup_venv
+  setup_npm tests/interop
+  setup_npm tests/browser
+}
+
+start_setup() {
+  setup_rust | tee "$LOGS/setup-rust.log"
+  timeout --kill-after=15 "${LIMIT[setup]}" "$SELF" --only setup >"$LOGS/setup.log" 2>&1 </dev/null &
+  SETUP=$!
+}
+
+# The installing goes on beside the compiling; the steps that need it wait here.
+await_setup() {
+  [ -n "$SETUP" ] || return 0
+  wait "$SETUP" || echo "missing: the installing ended with $?; see target/verify/setup.log"
+  SETUP=
+  grep '^missing: ' "$LOGS/setup.log"
+}
+
+# ── All of it ───────────────────────────────────────────────────────────────────────────────────────────────
+
+end_setup() { [ -z "${SETUP:-}" ] || kill "$SETUP" 2>/dev/null; }
+
+main() {
+  local steps=("$@") name
+  [ "${#steps[@]}" -gt 0 ] || steps=("${STEPS[@]}")
+  for name in "${steps[@]}"; do
+    [ -n "${LIMIT[$name]:-}" ] || { echo "no step is named $name; there are: ${STEPS[*]}" >&2; exit 2; }
+  done
+  mkdir -p "$LOGS"
+  : >"$RESULTS"
+  trap end_setup EXIT
+  start_setup
+  for name in "${steps[@]}"; do
+    case $name in autobahn | interop | browser) await_setup ;; esac
+    run_step "$name"
+  done
+  print_table
+  print_sum
+}
+
+if [ "${1:-}" = --only ]; then
+  "step_$2"
+else
+  main "$@"
+fi

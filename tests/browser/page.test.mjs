@@ -1,0 +1,379 @@
+// Fanline's chat page in a real browser: what a person in front of it sees and can do.
+//
+//   FANLINE=…/fanline node --test --test-reporter=tap page.test.mjs
+//
+// CHROMIUM names the browser when it is not where Debian puts it; SCREENSHOTS names a folder for pictures.
+
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, afterEach, before, describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import puppeteer from "puppeteer-core";
+import { Fanline } from "../support/fanline.mjs";
+
+const WAIT_MS = 15_000;   // for one thing to appear in a page
+const TEST_MS = 90_000;   // for one test
+const STEP_MS = 25;       // between two looks
+
+const CHROMIUMS = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-headless-shell"];
+const FLAGS = [
+  "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+  "--disable-component-update", "--disable-sync", "--disable-background-timer-throttling",
+  "--disable-renderer-backgrounding", "--disable-backgrounding-occluded-windows",
+];
+
+let browser, profile, server;
+
+before(async () => {
+  const executablePath = CHROMIUMS.find((path) => path && existsSync(path));
+  assert.ok(executablePath, "no Chromium: install Debian's package `chromium` or set CHROMIUM");
+  profile = await mkdtemp(join(tmpdir(), "fanline-browser-"));
+  const launch = { executablePath, args: FLAGS, headless: "shell", userDataDir: profile, timeout: 60_000, protocolTimeout: 60_000 };
+  browser = await puppeteer.launch(launch);
+  server = await Fanline.start();
+}, { timeout: TEST_MS });
+
+afterEach(async () => {
+  for (const page of await browser.pages()) if (page.url() !== "about:blank") await page.close();
+});
+
+after(async () => {
+  await browser?.close();
+  if (profile) await rm(profile, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
+  await server?.stop();
+}, { timeout: TEST_MS });
+
+// ── What a person does and sees ─────────────────────────────────────────────────────────────────────────────
+
+/** A tab of the page. `tab.console` collects what the browser complains about, `tab.requests` what it asks for. */
+async function openTab(room, { host = server, prepare = async () => {} } = {}) {
+  const page = await browser.newPage();
+  page.setDefaultTimeout(WAIT_MS);
+  page.complaints = [];
+  page.requests = [];
+  page.on("console", (message) => ["error", "warn"].includes(message.type()) && page.complaints.push(message.text()));
+  page.on("pageerror", (error) => page.complaints.push(String(error)));
+  page.on("request", (request) => page.requests.push(request.url()));
+  await prepare(page);
+  page.response = await page.goto(`${host.http}/${room ? `#${encodeURIComponent(room)}` : ""}`);
+  if (room) await untilState(page, "open");
+  return page;
+}
+
+/** Looks again and again, from here, so that a tab in the background is seen as well. */
+async function until(page, what, predicate, ...args) {
+  const deadline = performance.now() + WAIT_MS;
+  for (;;) {
+    if (await page.evaluate(predicate, ...args)) return;
+    if (performance.now() > deadline) {
+      throw new Error(`no ${what} within ${WAIT_MS} ms; the page shows:\n${await page.evaluate(() => document.body.innerText)}`);
+    }
+    await sleep(STEP_MS);
+  }
+}
+
+const connection = (page) => page.evaluate(() => ({ ...document.getElementById("connection").dataset }));
+const textOf = (page, id) => page.evaluate((id) => document.getElementById(id).textContent, id);
+const shown = (page, id) => page.evaluate((id) => !document.getElementById(id).hidden, id);
+const messages = (page, kind = "text") =>
+  page.evaluate((kind) => [...document.querySelectorAll(`#messages [data-kind=${kind}] p`)].map((p) => p.textContent), kind);
+
+const untilState = (page, state) =>
+  until(page, `state ${state}`, (state) => document.getElementById("connection").dataset.state === state, state);
+const untilMessages = (page, count, kind = "text") =>
+  until(page, `${count} messages`, (count, kind) => document.querySelectorAll(`#messages [data-kind=${kind}]`).length >= count, count, kind);
+
+const untilEndInView = (page) =>
+  until(page, "sight of the list's end", () => {
+    const log = document.getElementById("log");
+    return log.scrollHeight - log.scrollTop - log.clientHeight < 2;
+  });
+
+/** Through the page's own form, as a person does; setting the value spares typing long texts. */
+async function say(page, text) {
+  await page.evaluate((text) => {
+    document.getElementById("text").value = text;
+    document.getElementById("send").click();
+  }, text);
+}
+
+async function enterRoom(page, room) {
+  await page.evaluate((room) => { document.getElementById("room").value = room; }, room);
+  await page.evaluate(() => document.getElementById("join").click());
+}
+
+async function screenshot(page, name) {
+  if (!process.env.SCREENSHOTS) return;
+  await mkdir(process.env.SCREENSHOTS, { recursive: true });
+  await page.bringToFront();
+  await page.screenshot({ path: join(process.env.SCREENSHOTS, `${name}.png`) });
+}
+
+// ── The tests ───────────────────────────────────────────────────────────────────────────────────────────────
+
+describe("the chat page", { timeout: 10 * TEST_MS }, () => {
+  const it = (name, body) => test(name, { timeout: TEST_MS }, body);
+
+  it("asks for nothing but itself, under a policy that forbids the rest", async () => {
+    const page = await openTab("quiet");
+    assert.equal(page.response.status(), 200);
+    assert.match(page.response.headers()["content-type"], /^text\/html; *charset=utf-8$/i);
+    const policy = page.response.headers()["content-security-policy"] ?? "";
+    assert.match(policy, /default-src 'none'/);
+    assert.match(policy, /connect-src 'self'/);
+    assert.deepEqual(page.requests.filter((url) => !/^(ws|data):/.test(url)), [`${server.http}/#quiet`]);
+    assert.deepEqual(page.complaints, []);
+  });
+
+  it("joins nothing before it is asked to, then joins on a click", async () => {
+    const page = await openTab(null);
+    assert.equal((await connection(page)).state, "idle");
+    await screenshot(page, "1-before-joining");
+    await page.click("#join");
+    await untilState(page, "open");
+    assert.equal(await page.evaluate(() => location.hash), "#lobby");
+  });
+
+  it("lets two tabs chat in 房间, both seeing one order", async () => {
+    const [one, two] = [await openTab("房间"), await openTab("房间")];
+    assert.match(await textOf(one, "state"), /房间/);
+    const sending = [];
+    for (let i = 0; i < 40; i += 1) sending.push(say(one, `one ${i}`), say(two, `two ${i} 欢迎大哥光临!`));
+    await Promise.all(sending);
+    await untilMessages(one, 80);
+    await untilMessages(two, 80);
+    const seen = await messages(one);
+    assert.equal(seen.length, 80);
+    assert.deepEqual(await messages(two), seen);
+    assert.deepEqual(seen.filter((text) => text.startsWith("one")), Array.from({ length: 40 }, (_, i) => `one ${i}`));
+    assert.equal(await one.evaluate(() => document.querySelectorAll("#messages [data-own=true]").length), 40);
+    assert.deepEqual([...one.complaints, ...two.complaints], []);
+  });
+
+  it("measures its own round trips, last and median", async () => {
+    const [page, other] = [await openTab("times"), await openTab("times")];
+    assert.equal(await textOf(page, "rtt-count"), "0");
+    for (let i = 1; i <= 5; i += 1) {
+      await say(page, `ping ${i}`);
+      await untilMessages(page, i);
+    }
+    for (const id of ["rtt-last", "rtt-median"]) assert.match(await textOf(page, id), /^\d+(\.\d)? ms$/);
+    assert.equal(await textOf(page, "rtt-count"), "5");
+    await untilMessages(other, 5);
+    assert.equal(await textOf(other, "rtt-count"), "0", "other people's messages are not our round trips");
+  });
+
+  it("shows HTML in a message as text and runs none of it", async () => {
+    const [one, two] = [await openTab("markup"), await openTab("markup")];
+    const markup = `<img src=x onerror="window.ran = true"><script>window.ran = true</script><b>bold</b>`;
+    await say(one, markup);
+    for (const page of [one, two]) {
+      await untilMessages(page, 1);
+      assert.deepEqual(await messages(page), [markup]);
+      assert.equal(await page.evaluate(() => document.querySelectorAll("#messages :is(img, script, b)").length), 0);
+      await sleep(200);
+      assert.equal(await page.evaluate(() => window.ran), undefined);
+    }
+  });
+
+  it("shows HTML in a room's name as text", async () => {
+    const page = await openTab("<img src=x onerror=window.ran=1>");
+    assert.equal(await page.evaluate(() => document.querySelectorAll("main img").length), 0);
+    assert.match(await textOf(page, "state"), /<img src=x/);
+  });
+
+  it("shows a binary message by its size", async () => {
+    const [page, sender] = [await openTab("bytes"), await openTab(null)];
+    await sender.evaluate(() => new Promise((resolve, reject) => {
+      const socket = new WebSocket(`ws://${location.host}/chat/bytes`);
+      socket.onopen = () => resolve(socket.send(new Uint8Array(1234)));
+      socket.onerror = reject;
+    }));
+    await untilMessages(page, 1, "binary");
+    assert.deepEqual(await messages(page, "binary"), ["binary, 1234 bytes"]);
+  });
+
+  it("leaves with 1000, clean, stays away, and refuses to send while keeping the text", async () => {
+    const page = await openTab("door");
+    await page.click("#leave");
+    await untilState(page, "closed");
+    const { code, clean } = await connection(page);
+    assert.deepEqual({ code, clean }, { code: "1000", clean: "true" });
+    assert.match(await textOf(page, "close"), /code 1000 .*clean/);
+    await say(page, "into the void");
+    assert.match(await textOf(page, "notice"), /^Not sent/);
+    assert.equal(await page.$eval("#text", (field) => field.value), "into the void");
+    assert.equal(await page.$eval("#send", (button) => button.getAttribute("aria-disabled")), "true");
+    await sleep(1_500);
+    assert.equal((await connection(page)).state, "closed", "no reconnection after Leave");
+    assert.equal(await shown(page, "retry"), false);
+    assert.deepEqual(await messages(page), []);
+  });
+
+  it("sends on Enter, breaks the line on Shift+Enter", async () => {
+    const page = await openTab("keys");
+    await page.focus("#text");
+    await page.keyboard.type("first");
+    await page.keyboard.down("Shift");
+    await page.keyboard.press("Enter");
+    await page.keyboard.up("Shift");
+    await page.keyboard.type("second");
+    await page.keyboard.press("Enter");
+    await untilMessages(page, 1);
+    assert.deepEqual(await messages(page), ["first\nsecond"]);
+    assert.equal(await page.$eval("#text", (field) => field.value), "");
+  });
+
+  it("leaves Enter to an input method that is composing", async () => {
+    const page = await openTab("composing");
+    await page.evaluate(() => {
+      const field = document.getElementById("text");
+      field.value = "fangjian";
+      field.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", isComposing: true, bubbles: true, cancelable: true }));
+      field.value = "房间";
+      field.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", bubbles: true, cancelable: true }));
+    });
+    await untilMessages(page, 1);
+    assert.deepEqual(await messages(page), ["房间"]);
+  });
+
+  it("follows the newest message, but not away from a reader who scrolled up", async () => {
+    const page = await openTab("long");
+    for (let i = 1; i <= 60; i += 1) await say(page, `line ${i}`);
+    await untilMessages(page, 60);
+    await untilEndInView(page);
+    await page.$eval("#log", (log) => { log.scrollTop = 0; });
+    await until(page, "the scrolling noticed", () => list.pinned === false);
+    await say(page, "line 61");
+    await untilMessages(page, 61);
+    assert.equal(await page.$eval("#log", (log) => log.scrollTop), 0);
+    assert.equal(await shown(page, "newest"), true);
+    await page.click("#newest");
+    await until(page, "the button gone", () => document.getElementById("newest").hidden);
+    await untilEndInView(page);
+  });
+
+  it("goes from one room to another and hears only the new one", async () => {
+    const [page, old, fresh] = [await openTab("old"), await openTab("old"), await openTab("new")];
+    await enterRoom(page, "new");
+    await until(page, "the new room open", () => /^Open · new$/.test(document.getElementById("state").textContent));
+    await say(old, "in the old room");
+    await untilMessages(old, 1);
+    await say(fresh, "in the new room");
+    await untilMessages(page, 1);
+    assert.deepEqual(await messages(page), ["in the new room"]);
+    assert.equal(await page.evaluate(() => location.hash), "#new");
+    await page.evaluate(() => { location.hash = "#old"; });
+    await until(page, "the old room open", () => /^Open · old$/.test(document.getElementById("state").textContent));
+  });
+
+  it("refuses room names that no address can carry", async () => {
+    const page = await openTab(null);
+    const refused = [
+      ["..", /named/], ["   ", /needs a name/], [".", /named/], ["a/b", /slash/], ["a\u0007b", /control/], ["a\\b", /slash/],
+      ["房".repeat(86), /too long/], ["half \ud83d", /half a character/],
+    ];
+    for (const [name, why] of refused) {
+      await enterRoom(page, name);
+      assert.equal((await connection(page)).state, "idle", JSON.stringify(name));
+      assert.match(await textOf(page, "notice"), why);
+    }
+    await enterRoom(page, "房".repeat(85));
+    await untilState(page, "open");
+  });
+
+  it("keeps the last 500 messages", async () => {
+    const page = await openTab("flood");
+    await page.evaluate(() => {
+      for (let i = 1; i <= 620; i += 1) {
+        document.getElementById("text").value = `message ${i}`;
+        document.getElementById("send").click();
+      }
+    });
+    await until(page, "message 620", () => document.querySelector("#messages li:last-child p")?.textContent === "message 620");
+    assert.equal(await page.evaluate(() => document.getElementById("messages").childElementCount), 500);
+    assert.equal((await messages(page))[0], "message 121");
+    assert.match(await textOf(page, "kept"), /last 500 of 620/);
+    await untilEndInView(page);
+    assert.equal(await shown(page, "newest"), false);
+  });
+
+  it("reconnects, visibly, after the server went away with 1001 and came back", async () => {
+    let own = await Fanline.start();
+    const page = await openTab("back again", { host: own });
+    await say(page, "before");
+    await untilMessages(page, 1);
+    // The list keeps what the next failed attempt overwrites in the line above it.
+    await Promise.all([own.stop(), untilMessages(page, 2, "note")]);
+    assert.match((await messages(page, "note"))[1], /code 1001 .*, clean$/);
+    await until(page, "a second attempt announced", () => /in \d+ s, attempt [2-9]/.test(document.getElementById("retry-text").textContent));
+    assert.equal(await shown(page, "retry"), true);
+    await screenshot(page, "5-reconnecting");
+    own = await Fanline.start({ port: own.port });
+    try {
+      await untilState(page, "open");
+      assert.equal(await shown(page, "retry"), false);
+      await say(page, "after");
+      await untilMessages(page, 2);
+      assert.deepEqual(await messages(page), ["before", "after"]);
+    } finally {
+      await own.stop();
+    }
+  });
+
+  it("waits twice as long after every failed attempt, never the same time, never above 30 s", async () => {
+    const page = await openTab(null);
+    const delays = await page.evaluate(() =>
+      Array.from({ length: 12 }, (_, attempt) => Array.from({ length: 50 }, () => retryDelay(attempt + 1))));
+    delays.forEach((some, attempt) => {
+      const ceiling = Math.min(30_000, 500 * 2 ** attempt);
+      assert.ok(some.every((delay) => delay >= ceiling / 2 && delay <= ceiling), `attempt ${attempt + 1}: ${some}`);
+      assert.ok(new Set(some).size > 40, `attempt ${attempt + 1} has no jitter`);
+    });
+  });
+
+  it("says 1006, not clean, when the connection is lost without a word, and stops trying on Leave", async () => {
+    let own = await Fanline.start();
+    const page = await openTab("lost", { host: own });
+    await own.kill();
+    await until(page, "code 1006", () => document.getElementById("connection").dataset.code === "1006");
+    assert.equal((await connection(page)).clean, "false");
+    await until(page, "a retry announced", () => !document.getElementById("retry").hidden);
+    await page.evaluate(() => document.getElementById("leave").click());
+    assert.equal(await shown(page, "retry"), false);
+    own = await Fanline.start({ port: own.port });
+    try {
+      await sleep(2_000);
+      assert.equal((await connection(page)).state, "closed");
+    } finally {
+      await own.stop();
+    }
+  });
+
+  it("names every field, announces messages and fits a phone, by day and by night", async () => {
+    const [page, other] = [await openTab("茶馆 · tea house"), await openTab("茶馆 · tea house")];
+    await say(other, "Good evening! Is the kettle on?");
+    await say(page, "欢迎大哥光临!");
+    await say(page, "Just now. Two cups, and the long story you promised.");
+    await say(other, "<b>Markup</b> is only text here,\nand a new line is a new line.");
+    await other.evaluate(() => visit.socket.send(new Uint8Array(20_480)));
+    await say(page, `A_word_without_a_gap_${"that_goes_on_".repeat(12)}`);
+    await untilMessages(page, 5);
+    const unnamed = await page.evaluate(() =>
+      [...document.querySelectorAll("input, textarea")].filter((field) => field.labels.length === 0).length +
+      [...document.querySelectorAll("button")].filter((button) => button.textContent.trim() === "").length);
+    assert.equal(unnamed, 0);
+    assert.equal(await page.$eval("#log", (log) => `${log.role} ${log.ariaLive}`), "log polite");
+    assert.equal(await page.$eval("#state", (state) => state.role), "status");
+    const widths = [["2-desktop", 1100, 760, "light"], ["3-night", 1100, 760, "dark"], ["4-phone", 360, 700, "light"]];
+    for (const [name, width, height, scheme] of widths) {
+      await page.setViewport({ width, height, deviceScaleFactor: 1 });
+      await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
+      assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `${name}: nothing sticks out`);
+      await screenshot(page, name);
+    }
+  });
+});
