@@ -225,7 +225,7 @@ print_sum() {
 missing() { echo "missing: $*"; }
 
 setup_rust() {
-  command -v cargo >/dev/null || { missing "cargo: install Rust, https://rustup.rs"; return; }
+  command -v cargo >/dev/null || { missing "cargo: install Rust with rustup"; return; }
   cargo fmt --version >/dev/null 2>&1 || add_component rustfmt
   cargo clippy --version >/dev/null 2>&1 || add_component clippy
 }

@@ -249,6 +249,8 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         for id in self.ids() {
             match get(&mut self.peers, id).map(|peer| peer.conn.stage()) {
                 Some(Stage::Open) => self.close_peer(id, reason.clone()),
+                // Between two requests there is nothing to say, and nothing on its way to wait for.
+                Some(Stage::Head) if self.owes_nothing(id) => self.lose(id),
                 Some(Stage::Head) => self.hang_up(id),
                 Some(Stage::Deciding) => self.refuse(id, &Refusal::Unavailable("the server stops").into()),
                 Some(Stage::Closing | Stage::Closed) | None => {}
@@ -285,6 +287,10 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             let owes = !peer.outbound.is_empty();
             assert!(!owes || !peer.writable || peer.owing, "what can be sent is queued to be sent");
         }
+    }
+
+    fn owes_nothing(&mut self, id: ConnId) -> bool {
+        get(&mut self.peers, id).is_some_and(|peer| peer.outbound.is_empty())
     }
 
     fn ids(&self) -> Vec<ConnId> {

@@ -294,8 +294,8 @@ fn decode_path(path: &str) -> Result<Cow<'_, str>, Refusal> {
     if decoded.matches('/').count() != path.matches('/').count() {
         return malformed("the path has an encoded slash");
     }
-    if decoded.chars().any(char::is_control) || decoded.contains('\\') {
-        return malformed("the path has a control character");
+    if decoded.chars().any(|character| character.is_control() || character == '\\') {
+        return malformed("the path has a control character or a backslash");
     }
     if decoded.split('/').any(|segment| segment == "." || segment == "..") {
         return malformed("the path has a dot segment");

@@ -96,10 +96,9 @@ fn stopping_tells_everyone_1001_and_ends_with_the_deadline() {
     world.engine.stop(world.now);
     world.turn();
     assert_eq!(world.frames(polite)[0].1[..2], 1001u16.to_be_bytes());
+    assert!(world.is_gone(half), "it has not asked for anything");
     world.send(polite, &masked(0x88, &[3, 233]));
-    for client in [polite, half] {
-        world.end(client);
-    }
+    world.end(polite);
     world.turn();
     assert!(world.is_gone(polite) && world.is_gone(half) && !world.is_gone(rude));
     world.pass(11 * SECOND);
