@@ -2,6 +2,8 @@
 
 use std::mem;
 
+use crate::client::frame::Frame;
+
 /// What a frame is for, §5.2.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Opcode {
@@ -48,24 +50,9 @@ impl Premasked {
     /// A whole message in one frame.
     pub(crate) fn new(opcode: Opcode, payload: &[u8]) -> Self {
         let key: [u8; 4] = std::array::from_fn(|_| fastrand::u8(..));
-        let mut bytes = vec![0x80 | opcode.number()];
-        match payload.len() {
-            short @ 0..126 => bytes.push(0x80 | short as u8),
-            medium @ 126..65_536 => {
-                bytes.push(0x80 | 126);
-                bytes.extend_from_slice(&(medium as u16).to_be_bytes());
-            }
-            long => {
-                bytes.push(0x80 | 127);
-                bytes.extend_from_slice(&(long as u64).to_be_bytes());
-            }
-        }
-        bytes.extend_from_slice(&key);
-        let payload_at = bytes.len();
-        bytes.resize(payload_at + payload.len(), 0);
-        let mut frame = Self { bytes, key, payload_at };
-        frame.stamp(0, payload);
-        frame
+        let bytes = Frame::new(opcode.number(), payload).mask(key).encode();
+        let payload_at = bytes.len() - payload.len();
+        Self { bytes, key, payload_at }
     }
 
     /// Writes `piece` over the payload from `at` on.
