@@ -9,6 +9,7 @@ mod deflate;
 mod feed;
 mod frames;
 mod http;
+mod properties;
 mod rfc7692_s6_deflate;
 mod rfc7692_s7_negotiation;
 mod rfc9112_connection;
