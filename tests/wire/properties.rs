@@ -161,6 +161,19 @@ proptest! {
     }
 
     #[test]
+    fn rfc9112_s2_any_bytes_of_a_head_are_cut_the_same_way_wherever_they_are_split(
+        parts in vec(prop::sample::select(vec!["\r\n", "\r\n\r\n", "\r", "a", "b: c", "\n"]), 0..14),
+        sizes in vec(1..20usize, 1..4),
+    ) {
+        let text = parts.concat();
+        let mut whole = Rig::new(&Start::head().head_bytes_max(20));
+        whole.feed(text.as_bytes());
+        let mut cut = Rig::new(&Start::head().head_bytes_max(20));
+        feed_in(&mut cut, text.as_bytes(), &sizes);
+        prop_assert_eq!(whole.seen, cut.seen);
+    }
+
+    #[test]
     fn row_16_s5_3_any_key_and_any_cuts_equal_the_definition(
         key in any::<[u8; 4]>(),
         plain in vec(any::<u8>(), 0..200),

@@ -16,6 +16,17 @@ fn row_2_rfc9112_s2_1_a_head_is_found_however_it_is_cut() {
 }
 
 #[test]
+fn rfc9112_s2_2_empty_lines_before_a_request_are_passed_over() {
+    let request = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+    let rows = [1, 2, 3, 20].map(|lines| {
+        let bytes = ["\r\n".repeat(lines).as_str(), request].concat();
+        row(&format!("{lines} empty lines"), bytes).gives(Seen::Head(request.into()))
+    });
+    Start::head().check(&rows);
+    Start::head().head_bytes_max(request.len()).check(&rows);
+}
+
+#[test]
 fn rfc9112_s2_2_a_line_that_ends_without_cr_is_400() {
     let rows = [
         "\n",
@@ -42,6 +53,13 @@ fn rfc9112_s3_a_head_is_at_most_head_bytes_max_long() {
             .gives(Seen::BadHead(431)),
         row("not yet over", vec![b'x'; 300]).unfinished(),
     ];
+    Start::head().head_bytes_max(300).check(&rows);
+}
+
+#[test]
+fn rfc9112_s3_what_is_wrong_past_head_bytes_max_does_not_matter() {
+    let rows =
+        [row("a bare LF, far off", [vec![b'x'; 400], b"\n".to_vec()].concat()).gives(Seen::BadHead(431))];
     Start::head().head_bytes_max(300).check(&rows);
 }
 
