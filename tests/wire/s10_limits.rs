@@ -63,6 +63,18 @@ fn row_19_s10_4_the_limit_counts_all_fragments() {
 }
 
 #[test]
+fn s10_4_the_limit_counts_the_bytes_of_a_character_that_is_split_between_fragments() {
+    // Two of its bytes have arrived and are part of the message, though no character of it is whole.
+    let first = frame(TEXT).fin(false).payload(b"xxxxxxxx\xe6\x88").bytes();
+    let last = |rest: &[u8]| frame(CONTINUATION).payload(rest).bytes();
+    let rows = [
+        row("eleven bytes", [first.clone(), last(b"\xbf")].concat()).gives(text("xxxxxxxx房")),
+        row("twelve bytes", [first, last(b"\xbfx")].concat()).fails(1009, REASON),
+    ];
+    Start::open().message_bytes_max(11).check(&rows);
+}
+
+#[test]
 fn s10_4_a_stream_of_small_fragments_is_stopped_at_the_limit() {
     let mut bytes = frame(BINARY).fin(false).payload([0; 10]).bytes();
     (0..40).for_each(|_| bytes.extend(frame(CONTINUATION).fin(false).payload([0; 10]).bytes()));
