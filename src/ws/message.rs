@@ -118,6 +118,13 @@ impl Assembly {
         }
     }
 
+    pub(super) fn is_compressed(&self) -> bool {
+        match self {
+            Assembly::Deflated { .. } => true,
+            Assembly::Text { .. } | Assembly::Binary(_) => false,
+        }
+    }
+
     /// Appends unmasked payload; `to_come` more bytes of its frame are known to follow.
     ///
     /// Room is made for at most as much again as has already arrived: a header alone reserves nothing.

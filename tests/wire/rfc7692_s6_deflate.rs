@@ -154,6 +154,19 @@ fn s10_4_compressed_fragments_are_held_to_the_limit_before_they_inflate() {
         .check(&[row("far over", rest(1 << 40)).fails(1009, "message too big")]);
 }
 
+#[test]
+fn s10_4_a_message_within_the_limit_is_not_refused_because_deflate_made_it_longer() {
+    let plain = noise(300);
+    let payload = deflate(&plain, 15);
+    assert!(payload.len() > plain.len());
+    let rows = [
+        row("in one frame", compressed(BINARY, &payload).bytes()).gives(binary(&plain)),
+        row("in two", fragments(BINARY, &payload, 200)).gives(binary(&plain)),
+        row("one over", compressed(BINARY, deflate(&noise(301), 15)).bytes()).fails(1009, "message too big"),
+    ];
+    Start::deflate().message_bytes_max(300).check(&rows);
+}
+
 /// A server that has agreed to compression under this offer, and the frames it echoes.
 fn echoes(offer: &str, messages: &[Vec<u8>]) -> Vec<frames::Got> {
     let mut served = Served::new(Recorder::default(), Rules { deflate: true, ..Rules::default() });
