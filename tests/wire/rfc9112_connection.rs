@@ -66,6 +66,16 @@ fn rfc9110_s9_3_2_head_is_answered_without_the_body() {
     assert!(sent.contains("\r\ncontent-length: 5\r\n") && sent.ends_with("\r\n\r\n"), "{sent}");
 }
 
+#[test]
+fn rfc9110_s9_3_2_a_head_that_is_refused_gets_no_body_either() {
+    let mut served = Served::recorder();
+    served.send(&ask().line("HEAD /chat HTTP/1.1").bytes());
+    let sent = String::from_utf8(served.received()).unwrap();
+    assert!(sent.starts_with("HTTP/1.1 405 ") && sent.ends_with("\r\n\r\n"), "{sent}");
+    assert_eq!(served.metrics.refused_405.get(), 1);
+    assert!(served.is_ended());
+}
+
 fn app(target: &str) -> (u16, Served<App>) {
     let mut served = Served::new(App::new(Route::defaults()), Rules::default());
     served.send(&ask().target(target).bytes());
