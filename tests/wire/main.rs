@@ -10,6 +10,7 @@ mod feed;
 mod frames;
 mod http;
 mod properties;
+mod requirements;
 mod rfc7692_s6_deflate;
 mod rfc7692_s7_negotiation;
 mod rfc9112_connection;
