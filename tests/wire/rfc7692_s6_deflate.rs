@@ -1,6 +1,7 @@
 //! Compressed messages, RFC 7692 §6 and §7.2.
 
 use fanline::engine::Rules;
+use fanline::ws::deflate::Inflater;
 
 use crate::deflate::{compressed, deflate, inflate, noise, stored, twice_noise};
 use crate::feed::{Row, Start, binary, row, text};
@@ -120,6 +121,19 @@ fn rfc7692_s7_2_2_a_client_may_use_a_window_of_32_kib() {
     let payload = deflate(plain.as_bytes(), 15);
     assert!(payload.len() < plain.len() / 3, "the repetition was found");
     Start::deflate().check(&[row("far back", compressed(TEXT, payload).bytes()).gives(text(&plain))]);
+}
+
+#[test]
+fn rfc7692_s7_2_2_what_failed_on_one_connection_leaves_nothing_to_the_next() {
+    // All connections of a loop share the inflater.
+    let mut inflater = Inflater::default();
+    let bomb = deflate(&[0; 5000], 15);
+    for failing in [&HELLO[..4], &[0xff; 9], &[0x06], &bomb, &HELLO] {
+        let failed = inflater.inflate(failing, 100).is_err();
+        assert_eq!(failed, failing != HELLO);
+        assert_eq!(inflater.inflate(&HELLO, 100).as_deref(), Ok(b"Hello".as_slice()), "after {failing:x?}");
+        assert!(inflater.inflate(&[0xf2, 0x00, 0x11, 0x00, 0x00], 100).is_err(), "no window to refer to");
+    }
 }
 
 #[test]
