@@ -171,6 +171,7 @@ pub struct Rig {
     pub seen: Vec<Seen>,
     /// What left for the peer since the connection met its first row.
     pub sent: Vec<u8>,
+    fed: usize,
     limits: Limits,
     inflater: Inflater,
     outbound: Outbound,
@@ -188,10 +189,12 @@ impl Rig {
             outbound.flush(&mut std::io::sink()).unwrap();
         }
         let limits = start.limits.clone();
-        Self { conn, seen: Vec::new(), sent: Vec::new(), limits, inflater: Inflater::default(), outbound }
+        let (seen, sent, inflater) = (Vec::new(), Vec::new(), Inflater::default());
+        Self { conn, seen, sent, fed: 0, limits, inflater, outbound }
     }
 
     pub fn feed(&mut self, piece: &[u8]) {
+        self.fed += piece.len();
         let mut bytes = piece.to_vec();
         let mut input = Input::new(&mut bytes);
         while let Some(event) = self.conn.receive(
@@ -205,6 +208,7 @@ impl Rig {
                 self.conn.hang_up(&mut self.outbound);
             }
             self.seen.push(seen);
+            assert!(self.seen.len() <= self.fed, "more events than bytes: {:?}", self.seen.last());
         }
         assert!(input.is_empty(), "everything is taken, or kept");
         self.check_bounds();
