@@ -20,7 +20,11 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             Err(refusal) => return self.refuse(id, &refusal.into()),
         };
         match self.check_upgrade(&request) {
-            Err(refusal) => self.refuse(id, &refusal.into()),
+            Err(refusal) => {
+                self.shared.metrics.refused(refusal.status());
+                // RFC 9110 §9.3.2: a HEAD that is refused gets no body either.
+                self.send_response(id, &refusal.into(), request.method() == "HEAD", true);
+            }
             Ok(None) => self.respond(id, &request),
             Ok(Some(upgrade)) => match self.handler.admit(id, &request) {
                 Admission::Now => self.open(id, &request, &upgrade),

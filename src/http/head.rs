@@ -26,9 +26,16 @@ impl HeadReader {
         input: &mut Input<'i>,
         limits: &Limits,
     ) -> Result<Option<Cow<'i, [u8]>>, Refusal> {
+        if self.kept == b"\r" && input.peek().starts_with(b"\n") {
+            // An empty line that was cut inside is passed over like a whole one.
+            input.take(1);
+            self.kept = Vec::new();
+        }
         if self.kept.is_empty() {
             skip_empty_lines(input);
-            if let Some(len) = find_end(input.peek(), 0)? {
+            // What lies past the bound is not looked at, however much of it came in one piece.
+            let within_reach = input.len().min(limits.head_bytes_max + 1);
+            if let Some(len) = find_end(&input.peek()[..within_reach], 0)? {
                 return within(len, limits).map(|()| Some(Cow::Borrowed(&*input.take(len))));
             }
         }

@@ -159,8 +159,15 @@ impl Assembly {
     /// Bytes collected so far.
     pub(super) fn len(&self) -> usize {
         match self {
-            Assembly::Text { text, .. } => text.len(),
+            Assembly::Text { text, utf8 } => text.len() + utf8.carried(),
             Assembly::Binary(bytes) | Assembly::Deflated { bytes, .. } => bytes.len(),
+        }
+    }
+
+    pub(super) fn is_compressed(&self) -> bool {
+        match self {
+            Assembly::Deflated { .. } => true,
+            Assembly::Text { .. } | Assembly::Binary(_) => false,
         }
     }
 

@@ -45,6 +45,11 @@ impl Utf8Stream {
         self.carried == 0
     }
 
+    /// Bytes of a character whose end has not arrived: they are not in the text yet.
+    pub fn carried(&self) -> usize {
+        usize::from(self.carried)
+    }
+
     fn carry_byte(&mut self, byte: u8, text: &mut String) -> Result<(), InvalidUtf8> {
         let len = usize::from(self.carried) + 1;
         self.carry[len - 1] = byte;

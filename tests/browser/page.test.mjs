@@ -128,7 +128,7 @@ describe("the chat page", { timeout: 10 * TEST_MS }, () => {
     assert.deepEqual(page.complaints, []);
   });
 
-  it("joins nothing before it is asked to, then joins on a click", async () => {
+  it("row 36 joins nothing before it is asked to, then joins on a click", async () => {
     const page = await openTab(null);
     assert.equal((await connection(page)).state, "idle");
     await screenshot(page, "1-before-joining");
@@ -196,7 +196,7 @@ describe("the chat page", { timeout: 10 * TEST_MS }, () => {
     assert.deepEqual(await messages(page, "binary"), ["binary, 1234 bytes"]);
   });
 
-  it("leaves with 1000, clean, stays away, and refuses to send while keeping the text", async () => {
+  it("row 36 leaves with 1000, clean, stays away, and refuses to send while keeping the text", async () => {
     const page = await openTab("door");
     await page.click("#leave");
     await untilState(page, "closed");
