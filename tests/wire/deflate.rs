@@ -1,6 +1,6 @@
 //! The client's side of permessage-deflate, RFC 7692 §7.2: a fresh window for every message.
 
-use zlib_rs::{Deflate, DeflateFlush, Inflate, InflateFlush};
+use zlib_rs::{Deflate, DeflateFlush};
 
 use crate::frames::{Frame, RSV1, frame};
 
@@ -18,15 +18,11 @@ pub fn deflate(payload: &[u8], bits: u8) -> Vec<u8> {
     out
 }
 
-/// Inflates a message with a window of 2^`bits` and nothing in it; panics where that does not do.
-pub fn inflate(compressed: &[u8], bits: u8, len: usize) -> Vec<u8> {
-    let mut stream = Inflate::new(false, bits);
-    let mut out = vec![0; len + 1];
-    let whole = [compressed, &TAIL].concat();
-    stream.decompress(&whole, &mut out, InflateFlush::SyncFlush).expect("a stream for this window");
-    assert_eq!(stream.total_in() as usize, whole.len());
-    out.truncate(stream.total_out() as usize);
-    out
+/// Inflates a message that begins with nothing in its window; panics where it reaches back over more than 2^`bits`.
+pub fn inflate(compressed: &[u8], bits: u8) -> Vec<u8> {
+    let inflated = crate::inflate::inflate(&[compressed, &TAIL].concat());
+    assert!(inflated.reach <= 1 << bits, "reaches back over {}, with 2^{bits} agreed", inflated.reach);
+    inflated.bytes
 }
 
 /// One stored block, written by hand (RFC 1951 §3.2.4), and the empty one that stands before the tail.
@@ -56,4 +52,10 @@ pub fn noise(len: usize) -> Vec<u8> {
 pub fn twice_noise(len: usize) -> String {
     let noise: String = noise(len / 2).into_iter().map(|byte| char::from(b'a' + (byte & 15))).collect();
     noise.repeat(2)
+}
+
+#[test]
+#[should_panic = "reaches back over 1000"]
+fn rfc7692_s7_1_2_1_a_window_that_is_too_large_is_noticed() {
+    inflate(&deflate(twice_noise(2000).as_bytes(), 15), 9);
 }

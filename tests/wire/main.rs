@@ -9,6 +9,7 @@ mod deflate;
 mod feed;
 mod frames;
 mod http;
+mod inflate;
 mod properties;
 mod requirements;
 mod rfc7692_s6_deflate;

@@ -122,7 +122,9 @@ fn s7_1_2_what_the_peer_sent_before_it_answered_our_close_is_passed_over() {
     let fragments: Vec<u8> = fragments.iter().flat_map(|fragment| fragment.bytes()).collect();
     let before = [frames::text("crossed"), frames::ping("p"), frames::pong("p"), fragments].concat();
     let rows = [
-        row("and its answer", [before, frames::close(1000, "")].concat()).gives(by_us(1000, "bye", true)),
+        row("and its answer", [before.clone(), frames::close(1000, "")].concat())
+            .gives(by_us(1000, "bye", true)),
+        row("no answer yet", before).unfinished(),
         row("a violation", frame(3).bytes()).gives(by_us(1000, "bye", false)),
         row("a bad close", frames::close(1005, "")).gives(by_us(1000, "bye", false)),
     ];
