@@ -128,9 +128,8 @@ impl Session {
         // Refused from the header, before the payload arrives and before anything is reserved for it.
         let so_far = message.map_or(0, Assembly::len) as u64;
         let is_compressed = header.compressed || message.is_some_and(Assembly::is_compressed);
-        // What deflate cannot shorten it makes longer, by up to a bit in eight; inflation has the exact bound.
-        let growth = if is_compressed { message_bytes_max / 8 + 64 } else { 0 };
-        match so_far.saturating_add(header.len) > message_bytes_max.saturating_add(growth) as u64 {
+        let bytes_max = if is_compressed { deflated_max(message_bytes_max) } else { message_bytes_max };
+        match so_far.saturating_add(header.len) > bytes_max as u64 {
             true => Err(Violation::MessageTooBig),
             false => Ok(()),
         }
@@ -227,6 +226,11 @@ impl Session {
         }
         control(opcode, Cow::Owned(payload))
     }
+}
+
+/// What deflate cannot shorten it makes longer, by up to a bit in eight; inflation has the exact bound.
+fn deflated_max(message_bytes_max: usize) -> usize {
+    message_bytes_max.saturating_add(message_bytes_max / 8 + 64)
 }
 
 enum Step<'i> {
