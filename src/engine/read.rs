@@ -89,7 +89,18 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             let mut bench =
                 Workbench { message_bytes_max: limits.message_bytes_max, inflater: &mut self.inflater };
             match peer.conn.receive(&mut input, limits, &mut bench, &mut peer.outbound) {
-                Some(event) => self.handle(id, event),
+                Some(Event::Message(received)) => {
+                    let closing = tell(&mut self.handler, peer, &mut self.shared, received.as_message());
+                    if let Some(reason) = closing {
+                        self.close_peer(id, reason);
+                    }
+                }
+                Some(Event::Head(head)) => {
+                    self.on_head(id, &head);
+                    self.choke(id);
+                }
+                Some(Event::BadHead(refusal)) => self.refuse(id, &refusal.into()),
+                Some(Event::Ended(closed)) => self.on_ended(id, closed),
                 None => break,
             }
         }
@@ -98,7 +109,9 @@ impl<H: Handler, T: Transport> Engine<H, T> {
 
     fn after_input(&mut self, id: ConnId, input: &Input<'_>) {
         let Some(peer) = get(&mut self.peers, id) else { return };
-        peer.unread = input.peek().to_vec();
+        if !input.is_empty() {
+            peer.unread = input.peek().to_vec();
+        }
         if peer.outbound.is_empty() && peer.conn.stage() != Stage::Closed {
             self.spare.extend(peer.outbound.take_spare());
         } else {
@@ -106,35 +119,20 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         }
     }
 
-    fn handle(&mut self, id: ConnId, event: Event<'_>) {
-        match event {
-            Event::Head(head) => self.on_head(id, &head),
-            Event::BadHead(refusal) => self.refuse(id, &refusal.into()),
-            Event::Message(received) => self.on_message(id, received.as_message()),
-            Event::Ended(closed) => {
-                // A close that we began and the peer did not answer well, or a breach of the protocol.
-                if closed.by == ClosedBy::Server && !closed.clean {
-                    self.shared.metrics.violations.add(1);
-                }
-                self.end(id, closed);
-                self.enter_phase(id);
-            }
-        }
-        let limits = &self.shared.rules.limits;
+    /// Who does not take what has been answered is not asked for more.
+    fn choke(&mut self, id: ConnId) {
         if let Some(peer) = get(&mut self.peers, id) {
-            peer.choked |= peer.outbound.len() > limits.outbound_bytes_high;
+            peer.choke(&self.shared.rules.limits);
         }
     }
 
-    fn on_message(&mut self, id: ConnId, message: Message<'_>) {
-        self.shared.metrics.messages.add(1);
-        let Some(peer) = get(&mut self.peers, id) else { return };
-        let (mut ctx, state) = context(peer, &mut self.shared);
-        if let Some(state) = state {
-            self.handler.message(state, &mut ctx, message);
+    fn on_ended(&mut self, id: ConnId, closed: Closed) {
+        // A close that we began and the peer did not answer well, or a breach of the protocol.
+        if closed.by == ClosedBy::Server && !closed.clean {
+            self.shared.metrics.violations.add(1);
         }
-        let aftermath = ctx.aftermath();
-        self.settle(id, aftermath);
+        self.end(id, closed);
+        self.enter_phase(id);
     }
 
     /// Runs something in the context of an open connection.
@@ -200,6 +198,24 @@ impl Context<'_> {
     pub(super) fn aftermath(self) -> Aftermath {
         Aftermath { closing: self.closing, crowded: self.crowded }
     }
+}
+
+/// Hands a message to the handler; the reason, where it has closed the connection.
+fn tell<H: Handler, T: Transport>(
+    handler: &mut H,
+    peer: &mut Peer<T, H::State>,
+    shared: &mut Shared,
+    message: Message<'_>,
+) -> Option<CloseReason> {
+    shared.metrics.messages.add(1);
+    let (mut ctx, state) = context(peer, shared);
+    if let Some(state) = state {
+        handler.message(state, &mut ctx, message);
+    }
+    let Aftermath { closing, crowded } = ctx.aftermath();
+    peer.crowded |= crowded;
+    peer.choke(&shared.rules.limits);
+    closing
 }
 
 /// The context of a connection, and the state the handler keeps of it.
