@@ -84,7 +84,9 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         if let Some(peer) = get(&mut self.peers, id) {
             peer.outbound.lend(&mut self.spare);
         }
-        while let Some(peer) = get(&mut self.peers, id).filter(|peer| peer.may_read()) {
+        while !input.is_empty()
+            && let Some(peer) = get(&mut self.peers, id).filter(|peer| peer.may_read())
+        {
             let limits = &self.shared.rules.limits;
             let mut bench =
                 Workbench { message_bytes_max: limits.message_bytes_max, inflater: &mut self.inflater };
