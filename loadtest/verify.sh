@@ -28,12 +28,12 @@ TAIL_LINES=60      # of a failed step's log
 PYTHONS=(python3 python3.14 python3.13 python3.12 python3.11)
 SKIPPED=77         # the exit code that says "could not run here, and why is in the log"
 
-STEPS=(fmt clippy docs build tests doctests conform autobahn idle interop browser)
+STEPS=(fmt clippy docs build tests doctests benches conform autobahn idle instructions interop browser)
 
 # Seconds a step may take, were it alone on a small machine; compiling from nothing is in them.
 declare -A LIMIT=(
-  [setup]=400 [fmt]=60 [clippy]=300 [docs]=240 [build]=400 [tests]=500 [doctests]=200
-  [conform]=180 [autobahn]=360 [idle]=180 [interop]=240 [browser]=240
+  [setup]=400 [fmt]=60 [clippy]=300 [docs]=240 [build]=400 [tests]=500 [doctests]=200 [benches]=240
+  [conform]=180 [autobahn]=360 [idle]=180 [instructions]=180 [interop]=240 [browser]=240
 )
 
 # ── The steps ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -45,6 +45,8 @@ step_doctests() { cargo test --doc --workspace --locked; }
 step_conform()  { cargo loadtest conform; }
 step_autobahn() { cargo loadtest autobahn --profile quick; }
 step_idle()     { cargo loadtest idle --bytes-max 512; }
+step_benches()  { cargo test --benches --locked; }
+step_instructions() { benches/count.sh; }
 
 # Each package for itself, as `cargo loadtest` builds them: built together they would share their dependencies'
 # features, and everything would be compiled once more when the first run asks for less.
@@ -91,8 +93,10 @@ count_clippy()   { count_exit "$@"; }
 count_docs()     { count_exit "$@"; }
 count_build()    { count_exit "$@"; }
 count_doctests() { count_cargo "$1"; }
+count_benches()  { count_criterion "$1"; }
 count_conform()  { count_plain "$1" | skips_fail; }
 count_idle()     { count_plain "$1" | skips_fail || { grep -q bytes "$1" && count_exit "$@"; }; }
+count_instructions() { count_plain "$1" | skips_fail; }
 count_interop()  { count_node "$1" | skips_fail; }
 count_browser()  { count_node "$1" | skips_fail; }
 count_tests()    { count_nextest "$1" || count_cargo "$1"; }
@@ -137,6 +141,9 @@ count_cargo() {
          if ($i ~ /^passed/) passed += $(i - 1); if ($i ~ /^failed/) failed += $(i - 1); if ($i ~ /^ignored/) skipped += $(i - 1) } }
        END { if (!seen) exit 1; print passed + 0, failed + 0, skipped + 0 }' "$1"
 }
+
+# A line `Success` for each bench that was run once; one that fails ends its program.
+count_criterion() { awk '/^Success$/ { passed++ } END { print passed + 0, 0, 0 }' "$1"; }
 
 # `# pass 3` and its sisters, of node's TAP.
 count_node() {
@@ -205,10 +212,10 @@ seconds_for() {
 }
 
 print_table() {
-  printf '\n%-10s %8s %8s %8s %8s\n' step passed failed skipped seconds
+  printf '\n%-12s %8s %8s %8s %8s\n' step passed failed skipped seconds
   local name passed failed skipped seconds _
   while read -r name passed failed skipped seconds _; do
-    printf '%-10s %8s %8s %8s %8s\n' "$name" "$passed" "$failed" "$skipped" "$seconds"
+    printf '%-12s %8s %8s %8s %8s\n' "$name" "$passed" "$failed" "$skipped" "$seconds"
   done <"$RESULTS"
   printf '\n'
 }
@@ -253,6 +260,7 @@ install_packages() {
 setup_commands() {
   install_command curl curl ca-certificates
   install_command python3 python3 python3-venv
+  install_command valgrind valgrind
   install_command node nodejs npm
   install_command npm npm
   node -e 'process.exitCode = parseInt(process.versions.node) < 20 ? 1 : 0' || missing "node 20 or newer"
@@ -347,7 +355,7 @@ main() {
   trap end_setup EXIT
   start_setup
   for name in "${steps[@]}"; do
-    case $name in autobahn | interop | browser) await_setup ;; esac
+    case $name in autobahn | instructions | interop | browser) await_setup ;; esac
     run_step "$name"
   done
   print_table

@@ -180,7 +180,7 @@ limits! {
     message_bytes_max: Bytes = 16 << 20,
         "Length of a received message after reassembly and inflation; a longer one is closed with 1009.";
     read_budget: Bytes = 256 << 10,
-        "Bytes read from one connection in one turn, so that a fast sender waits for the others.";
+        "Bytes read, or inflated, from one connection in one turn, so that a fast sender waits for the others.";
     receive_buffer: Bytes = 64 << 10,
         "The one buffer that all connections are read into.";
     events_max: Count = 1024,

@@ -17,7 +17,9 @@ impl Tick {
 
     /// The tick at `now`, for a loop that began at `start`.
     pub fn at(start: Instant, now: Instant) -> Self {
-        Tick((now.saturating_duration_since(start).as_millis() / Self::STEP.as_millis()) as u32)
+        let since = now.saturating_duration_since(start);
+        // In 64 bits, which last longer than ticks do: a division in 128 bits is a function.
+        Tick((since.as_millis() as u64 / Self::STEP.as_millis() as u64) as u32)
     }
 
     /// The first tick that is at least `duration` after this one.

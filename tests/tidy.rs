@@ -176,7 +176,8 @@ fn no_crate_has_unsafe_code() {
         let source = fs::read_to_string(root().join(krate)).unwrap();
         assert!(source.contains("#![forbid(unsafe_code)]"), "{krate}");
     }
-    for (name, source) in files("tests", &["main.rs"]) {
+    let programs = files("tests", &["main.rs"]).into_iter().chain(files("benches", &[".rs"]));
+    for (name, source) in programs.filter(|(name, _)| !name.ends_with("mod.rs")) {
         assert!(source.contains("#![forbid(unsafe_code)]"), "{name}");
     }
 }
@@ -194,7 +195,7 @@ fn no_peer_can_cause_a_panic_that_stands_in_the_code() {
 
 #[test]
 fn every_file_can_be_read_at_one_sitting() {
-    for folder in ["src", "loadtest/src"] {
+    for folder in ["src", "benches", "loadtest/src"] {
         for (name, source) in files(folder, &[".rs"]) {
             assert!(source.starts_with("//!"), "{name} does not open with what it is");
             let lines = code(&source).lines().count();

@@ -8,7 +8,7 @@ use crate::conn::Stage;
 use crate::id::ConnId;
 use crate::outbound::write_some;
 use crate::room::lane::Pending;
-use crate::room::rooms::{Membership, Rooms};
+use crate::room::rooms::{Membership, Visit};
 use crate::ws::close::{CloseCode, CloseReason};
 
 /// Where a member is after it was sent to.
@@ -122,9 +122,10 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     fn visit(&mut self, id: ConnId, membership: Membership, was_lagging: bool) -> usize {
         let rooms = &mut self.shared.rooms;
         let Some(peer) = get(&mut self.peers, id) else { return 0 };
+        let Some(visit) = rooms.visit(membership) else { return 0 };
         let (delivery, sent) = match peer.writable && peer.outbound.is_empty() {
-            true => deliver(peer, rooms, membership),
-            false => (check(rooms, membership), 0),
+            true => deliver(peer, visit),
+            false => (check(&visit), 0),
         };
         match delivery {
             Delivery::CaughtUp if was_lagging => rooms.set_lagging(membership, false),
@@ -150,12 +151,12 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         };
         let rooms = &mut self.shared.rooms;
         for membership in &peer.memberships {
-            while let Pending::Frames(frames) = rooms.pending(*membership)
+            let Some(mut visit) = rooms.visit(*membership) else { continue };
+            while let Pending::Frames(frames) = visit.pending()
                 && peer.outbound.len() + frames.len() <= high
             {
                 peer.outbound.push_frames(frames);
-                let len = frames.len();
-                rooms.advance(*membership, len);
+                visit.advance(frames.len());
             }
         }
         leave_all(peer, &mut self.shared);
@@ -180,26 +181,20 @@ impl<H: Handler, T: Transport> Engine<H, T> {
 }
 
 /// Moves a member's cursor as far as its socket takes it, one send for all that lies side by side; the bytes sent.
-fn deliver<T: Transport, S>(
-    peer: &mut Peer<T, S>,
-    rooms: &mut Rooms,
-    membership: Membership,
-) -> (Delivery, usize) {
+fn deliver<T: Transport, S>(peer: &mut Peer<T, S>, mut visit: Visit<'_>) -> (Delivery, usize) {
     let mut total = 0;
     loop {
-        let frames = match rooms.pending(membership) {
+        let frames = match visit.pending() {
             Pending::CaughtUp => return (Delivery::CaughtUp, total),
             Pending::Passed => return (Delivery::Passed, total),
             Pending::Frames(frames) => frames,
         };
-        let all = frames.len();
         let Ok(sent) = write_some(&mut peer.transport, frames) else { return (Delivery::Failed, total) };
         total += sent;
-        let rest = rooms.advance(membership, sent);
-        if !rest.is_empty() {
+        if let Some(rest) = visit.advance(sent) {
             peer.outbound.hold(rest);
         }
-        if sent < all {
+        if sent < frames.len() {
             peer.writable = false;
             return (Delivery::Blocked, total);
         }
@@ -207,8 +202,8 @@ fn deliver<T: Transport, S>(
 }
 
 /// What there is to do for a member that cannot be sent to now.
-fn check(rooms: &Rooms, membership: Membership) -> Delivery {
-    match rooms.pending(membership) {
+fn check(visit: &Visit<'_>) -> Delivery {
+    match visit.pending() {
         Pending::CaughtUp => Delivery::CaughtUp,
         Pending::Frames(_) => Delivery::Blocked,
         Pending::Passed => Delivery::Passed,

@@ -96,6 +96,11 @@ impl<T, S> Peer<T, S> {
         !self.choked && !self.crowded && self.conn.stage() != Stage::Deciding
     }
 
+    /// Is not read for a while, if too much waits to be sent to it.
+    pub(super) fn choke(&mut self, limits: &Limits) {
+        self.choked |= self.outbound.len() > limits.outbound_bytes_high;
+    }
+
     pub(super) fn queue_read(&mut self, queue: &mut VecDeque<ConnId>) {
         if !self.reading {
             self.reading = true;

@@ -21,6 +21,24 @@ enum Fill {
     Failed,
 }
 
+/// How much one connection may still have in this turn.
+struct Budget {
+    /// Bytes read; what has been read is also handled.
+    to_read: usize,
+    /// Bytes inflated: few that were read can become many, and each takes its time.
+    to_inflate: usize,
+}
+
+impl Budget {
+    fn new(bytes: usize) -> Self {
+        Self { to_read: bytes, to_inflate: bytes }
+    }
+
+    fn is_spent(&self) -> bool {
+        self.to_read == 0 || self.to_inflate == 0
+    }
+}
+
 /// What a handler's call leaves to be done for its own connection.
 pub(super) struct Aftermath {
     pub(super) closing: Option<CloseReason>,
@@ -42,27 +60,27 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     fn read_peer(&mut self, id: ConnId) {
         // The buffer changes hands for the time of the read, so that the engine can be borrowed beside it.
         let mut buffer = std::mem::take(&mut self.buffer);
-        let mut budget = self.shared.rules.limits.read_budget;
+        let mut budget = Budget::new(self.shared.rules.limits.read_budget);
         while let Some(peer) = get(&mut self.peers, id).filter(|peer| peer.may_read()) {
+            if budget.is_spent() {
+                peer.queue_read(&mut self.readable);
+                break;
+            }
             if !peer.unread.is_empty() {
                 let mut unread = std::mem::take(&mut peer.unread);
-                self.receive(id, &mut unread);
+                self.receive(id, &mut unread, &mut budget);
                 continue;
             }
             if !peer.readable {
-                break;
-            }
-            if budget == 0 {
-                peer.queue_read(&mut self.readable);
                 break;
             }
             match fill(peer, &mut buffer) {
                 Fill::Bytes(len) => {
                     peer.seen = self.now;
                     peer.pinged = false;
-                    budget = budget.saturating_sub(len);
+                    budget.to_read = budget.to_read.saturating_sub(len);
                     self.shared.metrics.bytes_in.add(len as u64);
-                    self.receive(id, &mut buffer[..len]);
+                    self.receive(id, &mut buffer[..len], &mut budget);
                 }
                 Fill::Nothing => break,
                 Fill::End => {
@@ -79,12 +97,14 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     }
 
     /// Decodes what was read and handles each event, until the input is used up or the connection has to wait.
-    fn receive(&mut self, id: ConnId, bytes: &mut [u8]) {
+    fn receive(&mut self, id: ConnId, bytes: &mut [u8], budget: &mut Budget) {
         let mut input = Input::new(bytes);
         if let Some(peer) = get(&mut self.peers, id) {
             peer.outbound.lend(&mut self.spare);
         }
-        while let Some(peer) = get(&mut self.peers, id).filter(|peer| peer.may_read()) {
+        while !input.is_empty()
+            && let Some(peer) = get(&mut self.peers, id).filter(|peer| peer.may_read())
+        {
             if let Some(room) = self.shared.rooms.crowded_among(&peer.memberships) {
                 // Before it sends more there, the walk catches up; its own Close, at most, has to wait for that.
                 peer.crowded = true;
@@ -95,8 +115,25 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             let mut bench =
                 Workbench { message_bytes_max: limits.message_bytes_max, inflater: &mut self.inflater };
             match peer.conn.receive(&mut input, limits, &mut bench, &mut peer.outbound) {
-                Some(event) => self.handle(id, event),
+                Some(Event::Message(received)) => {
+                    if peer.conn.deflate().is_some() {
+                        budget.to_inflate = budget.to_inflate.saturating_sub(received.as_message().len());
+                    }
+                    let closing = tell(&mut self.handler, peer, &mut self.shared, received.as_message());
+                    if let Some(reason) = closing {
+                        self.close_peer(id, reason);
+                    }
+                }
+                Some(Event::Head(head)) => {
+                    self.on_head(id, &head);
+                    self.choke(id);
+                }
+                Some(Event::BadHead(refusal)) => self.refuse(id, &refusal.into()),
+                Some(Event::Ended(closed)) => self.on_ended(id, closed),
                 None => break,
+            }
+            if budget.to_inflate == 0 {
+                break;
             }
         }
         self.after_input(id, &input);
@@ -104,7 +141,9 @@ impl<H: Handler, T: Transport> Engine<H, T> {
 
     fn after_input(&mut self, id: ConnId, input: &Input<'_>) {
         let Some(peer) = get(&mut self.peers, id) else { return };
-        peer.unread = input.peek().to_vec();
+        if !input.is_empty() {
+            peer.unread = input.peek().to_vec();
+        }
         if peer.outbound.is_empty() && peer.conn.stage() != Stage::Closed {
             self.spare.extend(peer.outbound.take_spare());
         } else {
@@ -112,35 +151,20 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         }
     }
 
-    fn handle(&mut self, id: ConnId, event: Event<'_>) {
-        match event {
-            Event::Head(head) => self.on_head(id, &head),
-            Event::BadHead(refusal) => self.refuse(id, &refusal.into()),
-            Event::Message(received) => self.on_message(id, received.as_message()),
-            Event::Ended(closed) => {
-                // A close that we began and the peer did not answer well, or a breach of the protocol.
-                if closed.by == ClosedBy::Server && !closed.clean {
-                    self.shared.metrics.violations.add(1);
-                }
-                self.end(id, closed);
-                self.enter_phase(id);
-            }
-        }
-        let limits = &self.shared.rules.limits;
+    /// Who does not take what has been answered is not asked for more.
+    fn choke(&mut self, id: ConnId) {
         if let Some(peer) = get(&mut self.peers, id) {
-            peer.choked |= peer.outbound.len() > limits.outbound_bytes_high;
+            peer.choke(&self.shared.rules.limits);
         }
     }
 
-    fn on_message(&mut self, id: ConnId, message: Message<'_>) {
-        self.shared.metrics.messages.add(1);
-        let Some(peer) = get(&mut self.peers, id) else { return };
-        let (mut ctx, state) = context(peer, &mut self.shared);
-        if let Some(state) = state {
-            self.handler.message(state, &mut ctx, message);
+    fn on_ended(&mut self, id: ConnId, closed: Closed) {
+        // A close that we began and the peer did not answer well, or a breach of the protocol.
+        if closed.by == ClosedBy::Server && !closed.clean {
+            self.shared.metrics.violations.add(1);
         }
-        let aftermath = ctx.aftermath();
-        self.settle(id, aftermath);
+        self.end(id, closed);
+        self.enter_phase(id);
     }
 
     /// Runs something in the context of an open connection.
@@ -206,6 +230,24 @@ impl Context<'_> {
     pub(super) fn aftermath(self) -> Aftermath {
         Aftermath { closing: self.closing, crowded: self.crowded }
     }
+}
+
+/// Hands a message to the handler; the reason, where it has closed the connection.
+fn tell<H: Handler, T: Transport>(
+    handler: &mut H,
+    peer: &mut Peer<T, H::State>,
+    shared: &mut Shared,
+    message: Message<'_>,
+) -> Option<CloseReason> {
+    shared.metrics.messages.add(1);
+    let (mut ctx, state) = context(peer, shared);
+    if let Some(state) = state {
+        handler.message(state, &mut ctx, message);
+    }
+    let Aftermath { closing, crowded } = ctx.aftermath();
+    peer.crowded |= crowded;
+    peer.choke(&shared.rules.limits);
+    closing
 }
 
 /// The context of a connection, and the state the handler keeps of it.

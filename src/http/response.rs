@@ -186,7 +186,9 @@ pub fn is_header(name: &str, value: &str) -> bool {
 }
 
 pub(super) fn write_status(out: &mut BytesMut, status: u16) {
-    out.put_slice(format!("HTTP/1.1 {status} {}\r\n", phrase(status)).as_bytes());
+    for part in ["HTTP/1.1 ", &status.to_string(), " ", phrase(status), "\r\n"] {
+        out.put_slice(part.as_bytes());
+    }
 }
 
 pub(super) fn write_header(out: &mut BytesMut, name: &str, value: &str) {

@@ -21,6 +21,9 @@ pub struct Upgrade {
 }
 
 impl Upgrade {
+    /// Bytes that a response seldom exceeds.
+    const RESPONSE_BYTES: usize = 256;
+
     /// Reads the handshake from a request; `None` where the request does not ask for WebSocket.
     ///
     /// # Errors
@@ -52,6 +55,7 @@ impl Upgrade {
 
     /// Writes the response that opens the connection.
     pub fn write(&self, out: &mut BytesMut, granted: &Granted) {
+        out.reserve(Self::RESPONSE_BYTES);
         write_status(out, 101);
         write_header(out, "upgrade", "websocket");
         write_header(out, "connection", "Upgrade");

@@ -70,6 +70,10 @@ impl Members {
         self.slots.get(slot)
     }
 
+    pub(super) fn get_mut(&mut self, slot: usize) -> Option<&mut Member> {
+        self.slots.get_mut(slot)
+    }
+
     pub(super) fn remove(&mut self, slot: usize) -> Option<Member> {
         let member = self.slots.try_remove(slot)?;
         self.lagging -= usize::from(member.lagging);
@@ -77,12 +81,6 @@ impl Members {
             self.high -= 1;
         }
         Some(member)
-    }
-
-    pub(super) fn set_cursor(&mut self, slot: usize, cursor: Cursor) {
-        if let Some(member) = self.slots.get_mut(slot) {
-            member.cursor = cursor;
-        }
     }
 
     pub(super) fn set_lagging(&mut self, slot: usize, lagging: bool) {

@@ -313,20 +313,10 @@ impl Rooms {
         }
     }
 
-    /// What is to be sent next to a member.
-    pub fn pending(&self, membership: Membership) -> Pending<'_> {
-        match self.member(membership) {
-            Some((room, cursor)) => room.log.pending(cursor),
-            None => Pending::CaughtUp,
-        }
-    }
-
-    /// Moves a member's cursor past `sent` bytes of what was pending, and returns the rest of the frame they cut.
-    pub fn advance(&mut self, membership: Membership, sent: usize) -> Bytes {
-        let Some((room, cursor)) = self.member(membership) else { return Bytes::new() };
-        let (cursor, rest) = room.log.raw().advance(cursor, sent);
-        self.rooms[membership.room as usize].members.set_cursor(membership.slot as usize, cursor);
-        rest
+    /// A member and what its room has for it; `None` where it has left.
+    pub fn visit(&mut self, membership: Membership) -> Option<Visit<'_>> {
+        let room = self.rooms.get_mut(membership.room as usize)?;
+        Some(Visit { log: &room.log, member: room.members.get_mut(membership.slot as usize)? })
     }
 
     /// Says that a member's socket takes no more, or that the member has caught up since.
@@ -338,10 +328,25 @@ impl Rooms {
             room.trim();
         }
     }
+}
 
-    fn member(&self, membership: Membership) -> Option<(&Room, super::lane::Cursor)> {
-        let room = self.rooms.get(membership.room as usize)?;
-        Some((room, room.members.get(membership.slot as usize)?.cursor))
+/// One member's place in the log: what it has not been sent, and how far it has come.
+pub struct Visit<'r> {
+    log: &'r Log,
+    member: &'r mut Member,
+}
+
+impl<'r> Visit<'r> {
+    /// What is to be sent next.
+    pub fn pending(&self) -> Pending<'r> {
+        self.log.pending(self.member.cursor)
+    }
+
+    /// Moves the cursor past `sent` bytes of what was pending, and returns the rest of the frame that they cut, if any.
+    pub fn advance(&mut self, sent: usize) -> Option<Bytes> {
+        let (cursor, rest) = self.log.raw().advance(self.member.cursor, sent);
+        self.member.cursor = cursor;
+        rest
     }
 }
 
@@ -364,10 +369,10 @@ mod tests {
     fn walk(rooms: &mut Rooms) -> Vec<(ConnId, usize)> {
         let mut sent = Vec::new();
         while let Some((conn, membership)) = rooms.next_visit(&mut 10_000) {
-            while let Pending::Frames(frames) = rooms.pending(membership) {
-                let len = frames.len();
-                sent.push((conn, len));
-                rooms.advance(membership, len);
+            let mut visit = rooms.visit(membership).unwrap();
+            while let Pending::Frames(frames) = visit.pending() {
+                sent.push((conn, frames.len()));
+                visit.advance(frames.len());
             }
         }
         sent.sort();
@@ -418,10 +423,10 @@ mod tests {
             assert_eq!(walk(&mut rooms), [(conn(1), 100)]);
         }
         assert_eq!(rooms.log_bytes(), 500);
-        assert_eq!(rooms.advance(slow, 50).len(), 50, "the rest of the first frame");
-        while let Pending::Frames(frames) = rooms.pending(slow) {
-            let len = frames.len();
-            rooms.advance(slow, len);
+        let mut visit = rooms.visit(slow).unwrap();
+        assert_eq!(visit.advance(50).unwrap().len(), 50, "the rest of the first frame");
+        while let Pending::Frames(frames) = visit.pending() {
+            visit.advance(frames.len());
         }
         rooms.set_lagging(slow, false);
         assert_eq!(rooms.log_bytes(), 0);
@@ -430,7 +435,7 @@ mod tests {
             rooms.publish("a", Message::Binary(&[0; 98]));
             walk(&mut rooms);
         }
-        assert_eq!(rooms.pending(slow), Pending::Passed);
+        assert_eq!(rooms.visit(slow).unwrap().pending(), Pending::Passed);
         assert!(rooms.log_bytes() <= 1000);
     }
 

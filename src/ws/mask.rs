@@ -3,36 +3,28 @@
 /// The key of one frame and how far into it the payload has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mask {
-    key: [u8; 4],
+    /// The next four octets of the key, the first of them lowest.
+    key: u32,
 }
 
 impl Mask {
     /// The mask at the start of a payload.
     pub fn new(key: [u8; 4]) -> Self {
-        Self { key }
+        Self { key: u32::from_le_bytes(key) }
     }
 
     /// Masks or unmasks the next piece of the payload in place, whatever its length and alignment.
     pub fn apply(&mut self, bytes: &mut [u8]) {
-        let key = u64::from_ne_bytes([
-            self.key[0],
-            self.key[1],
-            self.key[2],
-            self.key[3],
-            self.key[0],
-            self.key[1],
-            self.key[2],
-            self.key[3],
-        ]);
+        let key = u64::from(self.key) << 32 | u64::from(self.key);
         let (words, rest) = bytes.as_chunks_mut::<8>();
         for word in words {
-            *word = (u64::from_ne_bytes(*word) ^ key).to_ne_bytes();
+            *word = (u64::from_le_bytes(*word) ^ key).to_le_bytes();
         }
-        for (byte, key) in rest.iter_mut().zip(self.key.iter().cycle()) {
+        for (byte, key) in rest.iter_mut().zip(key.to_le_bytes()) {
             *byte ^= key;
         }
         // §5.3: octet i of the payload meets octet i mod 4 of the key; words of 8 do not move the phase.
-        self.key.rotate_left(rest.len() % 4);
+        self.key = self.key.rotate_right(8 * (rest.len() % 4) as u32);
     }
 }
 

@@ -36,3 +36,28 @@ fn past_connections_max_the_next_are_told_503_and_past_that_they_are_dropped() {
     world.turn();
     world.open("/c");
 }
+
+#[test]
+fn messages_that_inflate_to_much_take_turns_with_everybody_elses() {
+    let mut world = World::new(Limits { read_budget: 1 << 20, ..Limits::default() });
+    let bomber = world.open_with("/a", "Sec-WebSocket-Extensions: permessage-deflate\r\n");
+    let bystander = world.open("/b");
+    let bomb = masked(0xc2, &deflated(&vec![0; 1 << 20]));
+    world.send(bomber, &bomb.repeat(10));
+    for turn in 1..=10 {
+        world.send_text(bystander, "only me");
+        world.engine.turn(world.now);
+        world.engine.check_invariants();
+        assert_eq!(world.texts(bystander), ["only you"]);
+        assert_eq!(world.metrics.messages.get(), 2 * turn, "one of each a turn");
+    }
+}
+
+/// One message as RFC 7692 §7.2.1 has it compressed.
+fn deflated(payload: &[u8]) -> Vec<u8> {
+    let mut out = vec![0; payload.len() + 100];
+    let mut stream = zlib_rs::Deflate::new(6, false, 15);
+    stream.compress(payload, &mut out, zlib_rs::DeflateFlush::SyncFlush).unwrap();
+    out.truncate(stream.total_out() as usize - 4);
+    out
+}

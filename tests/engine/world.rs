@@ -88,7 +88,7 @@ pub struct Client {
 impl World {
     pub fn new(limits: Limits) -> Self {
         let (metrics, now) = (Arc::new(Metrics::default()), Instant::now());
-        let rules = Rules { limits, ..Rules::default() };
+        let rules = Rules { limits, deflate: true, ..Rules::default() };
         let engine = Engine::new(Scribe::default(), rules, metrics.clone(), now, 1);
         Self { engine, metrics, now, clients: Vec::new() }
     }
@@ -104,8 +104,13 @@ impl World {
 
     /// Connects and opens a WebSocket.
     pub fn open(&mut self, path: &str) -> usize {
+        self.open_with(path, "")
+    }
+
+    /// Connects and opens a WebSocket with a further header.
+    pub fn open_with(&mut self, path: &str, header: &str) -> usize {
         let client = self.connect();
-        self.send(client, handshake(path).as_bytes());
+        self.send(client, handshake(path).replacen("\r\n", &format!("\r\n{header}"), 1).as_bytes());
         self.turn();
         let answer = String::from_utf8_lossy(&self.take(client)).into_owned();
         assert!(answer.starts_with("HTTP/1.1 101") && answer.ends_with("\r\n\r\n"), "{answer}");
