@@ -204,7 +204,7 @@ limits! {
     room_name_bytes_max: Bytes = 256,
         "Length of a room's name.";
     room_log_bytes_max: Bytes = 4 << 20,
-        "Unsent publications a room keeps for its slow members; a member further behind is closed with 1013.";
+        "Publications a room keeps for its slow members; one further behind is closed with 1013, and who publishes waits while half of it is unsent.";
     walk_slice: Count = 32,
         "Room members sent to before the sockets are looked at again; 0 walks a whole room at once.";
     walk_slice_bytes: Bytes = 1 << 20,

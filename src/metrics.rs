@@ -74,6 +74,8 @@ metrics! {
     replies_refused,
     /// Messages published to rooms.
     publications,
+    /// Messages not published, for want of members or because their room was a whole log behind.
+    publications_unheard,
     /// Bytes received.
     bytes_in,
     /// Turns of the loop.

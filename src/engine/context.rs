@@ -143,11 +143,12 @@ impl Context<'_> {
         self.shared.rooms.members(room)
     }
 
-    /// Sends to every member of a room, this connection too if it is one; the position it was given, or `None` where
-    /// the room has no members.
+    /// Sends to every member of a room, this connection too if it is one, and returns the position it was given.
+    ///
+    /// `None` where it was not published: the room has no members, or sending to them is a whole log's length behind.
+    /// The latter does not happen to who is a member, since a member is not read while its room is behind.
     pub fn publish<'m>(&mut self, room: &str, message: impl Into<Message<'m>>) -> Option<Position> {
-        self.shared.metrics.publications.add(1);
-        let published = self.shared.rooms.publish(room, message.into())?;
+        let published = self.shared.publish(room, message.into())?;
         if published.crowded && !self.crowded {
             self.crowded = true;
             self.shared.rooms.wait_for(room, self.id);

@@ -27,11 +27,11 @@ use crate::id::ConnId;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::outbound::Queue;
-use crate::room::rooms::Rooms;
+use crate::room::rooms::{Published, Rooms};
 use crate::timer::{Tick, Wheel};
 use crate::ws::close::{CloseCode, CloseReason};
 use crate::ws::deflate::{Deflater, Inflater};
-use crate::ws::message::OwnedMessage;
+use crate::ws::message::{Message, OwnedMessage};
 use handler::Handler;
 use peer::Peer;
 
@@ -53,6 +53,17 @@ struct Shared {
     deflater: Deflater,
     metrics: Arc<Metrics>,
     commands: VecDeque<Command>,
+}
+
+impl Shared {
+    fn publish(&mut self, room: &str, message: Message<'_>) -> Option<Published> {
+        let published = self.rooms.publish(room, message);
+        match published {
+            Some(_) => self.metrics.publications.add(1),
+            None => self.metrics.publications_unheard.add(1),
+        }
+        published
+    }
 }
 
 /// A request to the engine that concerns a connection other than the one being handled, or none.
@@ -220,8 +231,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     pub fn apply(&mut self, command: Command) {
         match command {
             Command::Publish(room, message) => {
-                self.shared.metrics.publications.add(1);
-                self.shared.rooms.publish(&room, message.as_message());
+                self.shared.publish(&room, message.as_message());
             }
             Command::Send(id, message) => {
                 // Whoever sent this is not there to be told that it cannot be sent; the count says so.

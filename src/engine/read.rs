@@ -87,6 +87,12 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         while !input.is_empty()
             && let Some(peer) = get(&mut self.peers, id).filter(|peer| peer.may_read())
         {
+            if let Some(room) = self.shared.rooms.crowded_among(&peer.memberships) {
+                // Before it sends more there, the walk catches up; its own Close, at most, has to wait for that.
+                peer.crowded = true;
+                self.shared.rooms.wait_for(&room, id);
+                break;
+            }
             let limits = &self.shared.rules.limits;
             let mut bench =
                 Workbench { message_bytes_max: limits.message_bytes_max, inflater: &mut self.inflater };

@@ -33,7 +33,7 @@ pub enum Pending<'l> {
 }
 
 /// Frames in chunks; none lies across two of them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Lane {
     /// Full chunks and long frames, oldest first: they can be shared, not changed.
     sealed: VecDeque<Chunk>,
@@ -42,6 +42,7 @@ pub struct Lane {
     open_start: Cursor,
     head: Cursor,
     len: usize,
+    bytes_max: usize,
 }
 
 #[derive(Debug)]
@@ -63,6 +64,12 @@ impl Lane {
     /// Bytes from which a frame gets a chunk of its own, to be shared instead of copied for a slow member.
     const LONG: usize = 16 << 10;
 
+    /// An empty lane that holds about `bytes_max`.
+    pub fn new(bytes_max: usize) -> Self {
+        let (sealed, open) = (VecDeque::new(), BytesMut::new());
+        Self { sealed, open, open_start: Cursor(0), head: Cursor(0), len: 0, bytes_max }
+    }
+
     /// The place after the last frame, where a new member starts.
     pub fn head(&self) -> Cursor {
         self.head
@@ -83,16 +90,20 @@ impl Lane {
         self.len == 0
     }
 
-    /// Appends a frame; the oldest chunks go first where more than `bytes_max` would be held.
+    /// Appends a frame; where more than `bytes_max` would be held, the oldest chunks go first, as far as they lie
+    /// before `walked`.
     ///
-    /// The newest frame is kept whatever its length, so what is held stays below `bytes_max` or is one frame.
-    pub fn append(&mut self, opcode: Opcode, payload: &[u8], bytes_max: usize) {
+    /// So only members behind that place can lose anything, and what is held stays below `bytes_max` plus what lies
+    /// after it, up to a chunk.
+    pub fn append(&mut self, opcode: Opcode, payload: &[u8], walked: Cursor) {
         let frame_len = header_len(payload.len()) + payload.len();
-        while self.len > 0 && self.len + frame_len > bytes_max {
+        while self.len > 0 && self.len + frame_len > self.bytes_max && self.oldest_end() <= walked {
             self.drop_oldest();
         }
         let is_long = frame_len >= Self::LONG;
-        if is_long || self.open.len() + frame_len > Self::CHUNK {
+        // A lane that holds little has small chunks: a chunk goes as a whole.
+        let chunk = Self::CHUNK.min(self.bytes_max / 8);
+        if is_long || self.open.len() + frame_len > chunk {
             self.seal();
         }
         write_frame(&mut self.open, opcode, false, payload);
@@ -101,6 +112,10 @@ impl Lane {
         if is_long {
             self.seal();
         }
+    }
+
+    fn oldest_end(&self) -> Cursor {
+        self.sealed.front().map_or(self.head, Chunk::end)
     }
 
     fn drop_oldest(&mut self) {
@@ -191,11 +206,11 @@ mod tests {
 
     #[test]
     fn what_lies_side_by_side_is_one_send_and_any_cut_is_made_good() {
-        let mut lane = Lane::default();
+        let mut lane = Lane::new(usize::MAX);
         let start = lane.head();
         let mut want = BytesMut::new();
         for len in [0, 5, 125, 126, 20_000, 3, 66_000, 7] {
-            lane.append(Opcode::Binary, &vec![1; len], usize::MAX);
+            lane.append(Opcode::Binary, &vec![1; len], start);
             write_frame(&mut want, Opcode::Binary, false, &vec![1; len]);
         }
         assert_eq!(drain(&lane, start, usize::MAX), (want.to_vec(), 5));
@@ -206,19 +221,40 @@ mod tests {
 
     #[test]
     fn the_oldest_goes_first_and_a_cursor_it_took_along_is_told() {
-        let mut lane = Lane::default();
+        let mut lane = Lane::new(50_000);
         let start = lane.head();
         for _ in 0..10 {
-            lane.append(Opcode::Binary, &[0; 20_000], 50_000);
+            lane.append(Opcode::Binary, &[0; 20_000], lane.head());
             assert!(lane.len() <= 50_000);
         }
         assert_eq!(lane.pending(start), Pending::Passed);
         assert_eq!(drain(&lane, lane.tail(), usize::MAX).1, 2);
-        lane.append(Opcode::Binary, &[0; 100_000], 50_000);
+        lane.append(Opcode::Binary, &[0; 100_000], lane.head());
         assert_eq!(lane.len(), 100_010);
         lane.trim_to(lane.head());
         assert!(lane.is_empty());
         assert_eq!(lane.pending(lane.head()), Pending::CaughtUp);
         assert_eq!(lane.pending(start), Pending::Passed);
+    }
+
+    #[test]
+    fn what_those_who_keep_up_have_not_been_sent_never_goes() {
+        let mut lane = Lane::new(1000);
+        let start = lane.head();
+        for _ in 0..30 {
+            lane.append(Opcode::Binary, &[0; 98], start);
+        }
+        assert_eq!((lane.tail(), lane.len()), (start, 3000));
+        let walked = drain_to(&lane, start, 1500);
+        lane.append(Opcode::Binary, &[0; 98], walked);
+        assert!(lane.tail() <= walked && lane.len() <= 1700, "{} bytes", lane.len());
+    }
+
+    /// The place after the frame that byte `len` lies in.
+    fn drain_to(lane: &Lane, mut cursor: Cursor, len: u64) -> Cursor {
+        while cursor.0 < len {
+            cursor = lane.advance(cursor, 1).0;
+        }
+        cursor
     }
 }

@@ -19,22 +19,21 @@ pub struct Log {
     position: Position,
     /// The frames as every member gets them; a server's frame is header plus unmasked payload, so this is the store.
     raw: Lane,
-    bytes_max: usize,
 }
 
 impl Log {
     /// An empty log.
     pub fn new(epoch: u64, bytes_max: usize) -> Self {
-        Self { position: Position { epoch, offset: 0 }, raw: Lane::default(), bytes_max }
+        Self { position: Position { epoch, offset: 0 }, raw: Lane::new(bytes_max) }
     }
 
-    /// Appends a publication, once and ready to send.
-    pub fn append(&mut self, message: Message<'_>) -> Position {
+    /// Appends a publication, once and ready to send. Where the log is full, the oldest go, but none after `walked`.
+    pub fn append(&mut self, message: Message<'_>, walked: Cursor) -> Position {
         let opcode = match message {
             Message::Text(_) => Opcode::Text,
             Message::Binary(_) => Opcode::Binary,
         };
-        self.raw.append(opcode, message.as_bytes(), self.bytes_max);
+        self.raw.append(opcode, message.as_bytes(), walked);
         self.position.offset += 1;
         self.position
     }

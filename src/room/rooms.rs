@@ -62,6 +62,8 @@ pub struct Rooms {
     names: HashMap<Arc<str>, usize>,
     /// Rooms with news, the one whose turn it is in front.
     active: VecDeque<usize>,
+    /// How many rooms are crowded: nearly always none, and then nobody has to be asked about his.
+    crowded: usize,
     /// Publishers that waited for a crowded room and need not any more.
     released: Vec<ConnId>,
     next_epoch: u64,
@@ -73,6 +75,8 @@ struct Room {
     log: Log,
     members: Members,
     active: bool,
+    /// The walk has half a log's length still to do: who publishes here had better wait.
+    crowded: bool,
     waiting: Vec<ConnId>,
 }
 
@@ -104,6 +108,7 @@ impl Rooms {
             rooms: Slab::new(),
             names: HashMap::new(),
             active: VecDeque::new(),
+            crowded: 0,
             released: Vec::new(),
             next_epoch: first_epoch,
             limits: limits.clone(),
@@ -164,8 +169,14 @@ impl Rooms {
         let name: Arc<str> = name.into();
         let log = Log::new(self.next_epoch, self.limits.room_log_bytes_max);
         self.next_epoch += 1;
-        let room =
-            Room { name: name.clone(), log, members: Members::default(), active: false, waiting: Vec::new() };
+        let room = Room {
+            name: name.clone(),
+            log,
+            members: Members::default(),
+            active: false,
+            crowded: false,
+            waiting: Vec::new(),
+        };
         let key = self.rooms.insert(room);
         self.names.insert(name, key);
         Ok(key)
@@ -186,38 +197,62 @@ impl Rooms {
     }
 
     fn free(&mut self, key: usize) {
+        self.set_crowded(key, false);
         let mut room = self.rooms.remove(key);
         self.names.remove(&room.name);
         self.released.append(&mut room.waiting);
     }
 
-    /// Appends a message to a room's log for all its members; `None` where nobody is there to receive it.
+    /// Appends a message to a room's log for all its members.
+    ///
+    /// `None` where nobody is there to receive it, or where the walk is a whole log's length behind.
     pub fn publish(&mut self, name: &str, message: Message<'_>) -> Option<Published> {
         let key = *self.names.get(name)?;
         let room = &mut self.rooms[key];
-        if room.members.is_empty() {
+        if room.members.is_empty() || room.backlog() > self.limits.room_log_bytes_max as u64 {
             return None;
         }
-        let position = room.log.append(message);
+        let position = room.log.append(message, room.members.walked());
         if !room.active {
             room.active = true;
             room.members.begin_circle(room.log.head());
             self.active.push_back(key);
         }
-        Some(Published { position, crowded: self.is_crowded(name) })
+        let crowded = self.is_behind(key);
+        self.set_crowded(key, crowded);
+        Some(Published { position, crowded })
     }
 
-    /// Whether the walk has half a log's length still to do in this room.
+    /// Whether the walk has half a log's length still to do in a room.
+    fn is_behind(&self, key: usize) -> bool {
+        self.rooms[key].backlog() > self.limits.room_log_bytes_max as u64 / 2
+    }
+
+    fn set_crowded(&mut self, key: usize, crowded: bool) {
+        let room = &mut self.rooms[key];
+        self.crowded = self.crowded + usize::from(crowded) - usize::from(room.crowded);
+        room.crowded = crowded;
+    }
+
+    /// Whether a publication to this room had better wait.
     pub fn is_crowded(&self, name: &str) -> bool {
-        let backlog = self.names.get(name).map_or(0, |key| self.rooms[*key].backlog());
-        backlog > self.limits.room_log_bytes_max as u64 / 2
+        self.crowded > 0 && self.names.get(name).is_some_and(|key| self.rooms[*key].crowded)
+    }
+
+    /// The first crowded room among these: its members had better wait, for what they send is likely for it.
+    pub fn crowded_among(&self, memberships: &[Membership]) -> Option<Arc<str>> {
+        if self.crowded == 0 {
+            return None;
+        }
+        let mut rooms = memberships.iter().filter_map(|membership| self.rooms.get(membership.room as usize));
+        rooms.find(|room| room.crowded).map(|room| room.name.clone())
     }
 
     /// Remembers a publisher that waits for a room while it is crowded.
     pub fn wait_for(&mut self, name: &str, conn: ConnId) {
         match self.names.get(name) {
-            Some(key) => self.rooms[*key].waiting.push(conn),
-            None => self.released.push(conn),
+            Some(key) if self.rooms[*key].crowded => self.rooms[*key].waiting.push(conn),
+            Some(_) | None => self.released.push(conn),
         }
     }
 
@@ -254,7 +289,10 @@ impl Rooms {
     fn close_circle(&mut self, key: usize) {
         let room = &mut self.rooms[key];
         room.trim();
-        if room.backlog() <= self.limits.room_log_bytes_max as u64 / 2 {
+        let crowded = self.is_behind(key);
+        self.set_crowded(key, crowded);
+        let room = &mut self.rooms[key];
+        if !crowded {
             self.released.append(&mut room.waiting);
         }
         if room.members.is_empty() {
@@ -386,13 +424,16 @@ mod tests {
         }
         assert_eq!(rooms.log_bytes(), 500);
         let mut visit = rooms.visit(slow).unwrap();
-        assert_eq!(visit.advance(150).unwrap().len(), 50, "the rest of the second frame");
-        assert_eq!(visit.advance(300), None);
+        assert_eq!(visit.advance(50).unwrap().len(), 50, "the rest of the first frame");
+        while let Pending::Frames(frames) = visit.pending() {
+            visit.advance(frames.len());
+        }
         rooms.set_lagging(slow, false);
         assert_eq!(rooms.log_bytes(), 0);
         rooms.set_lagging(slow, true);
         for _ in 0..20 {
             rooms.publish("a", Message::Binary(&[0; 98]));
+            walk(&mut rooms);
         }
         assert_eq!(rooms.visit(slow).unwrap().pending(), Pending::Passed);
         assert!(rooms.log_bytes() <= 1000);
@@ -410,6 +451,21 @@ mod tests {
         assert_eq!(rooms.pop_released(), Some(conn(9)));
         rooms.wait_for("gone", conn(8));
         assert_eq!(rooms.pop_released(), Some(conn(8)));
+    }
+
+    #[test]
+    fn a_publisher_that_does_not_wait_costs_those_who_keep_up_nothing() {
+        let mut rooms = rooms();
+        let member = rooms.join("a", conn(0)).unwrap();
+        let taken = (0..50).filter(|_| rooms.publish("a", Message::Binary(&[0; 98])).is_some()).count();
+        assert_eq!(taken, 11, "a log's length, and one more");
+        assert_eq!(rooms.crowded_among(&[member]).as_deref(), Some("a"));
+        let sent: usize = walk(&mut rooms).iter().map(|(_, bytes)| bytes).sum();
+        assert_eq!((sent, rooms.crowded_among(&[member])), (1100, None));
+        rooms.publish("a", Message::Binary(&[0; 5000])).unwrap();
+        rooms.leave(member);
+        walk(&mut rooms);
+        assert_eq!(rooms.crowded, 0);
     }
 
     #[test]

@@ -123,6 +123,28 @@ fn a_publisher_that_outruns_the_walk_waits_and_nobody_is_lost() {
 }
 
 #[test]
+fn many_members_who_send_much_at_once_cost_nobody_a_message() {
+    let limits = Limits { room_log_bytes_max: 20_000, walk_slice: 1, ..Limits::default() };
+    let mut world = World::new(limits);
+    let members: Vec<usize> = (0..20).map(|_| world.open("/room")).collect();
+    for member in &members {
+        for _ in 0..3 {
+            world.send_text(*member, &"x".repeat(15_000));
+        }
+    }
+    for _ in 0..1000 {
+        world.engine.turn(world.now);
+        let held = world.engine.rooms().log_bytes();
+        assert!(held <= 20_000 + 15_004, "{held} bytes");
+    }
+    world.turn();
+    for member in members {
+        assert_eq!(world.texts(member).len(), 60);
+    }
+    assert_eq!((world.metrics.passed.get(), world.metrics.publications_unheard.get()), (0, 0));
+}
+
+#[test]
 fn a_message_from_elsewhere_is_served_between_two_slices_of_a_walk() {
     let mut world = World::new(Limits { walk_slice: 10, ..Limits::default() });
     let members: Vec<usize> = (0..100).map(|_| world.open("/room")).collect();

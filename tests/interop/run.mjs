@@ -55,7 +55,7 @@ const TITLES = {
   deflate: "speaks permessage-deflate when the server offers it",
   deflate_refused: "goes on without permessage-deflate when the server does not",
   client_close: "closes with a code and a reason, and has the code repeated",
-  tutorial: "runs the long-lived program of the tutorials",
+  tutorial: "runs the long-lived program of the tutorials, unmodified (row 24 of the product)",
   per_click: "opens a new socket per click and sends in onopen, as the tutorials' pages do",
 };
 

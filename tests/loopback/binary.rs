@@ -97,6 +97,15 @@ fn row_60_the_page_is_served_with_a_policy_that_lets_it_talk_only_to_its_own_ser
 }
 
 #[test]
+fn row_14_pages_and_websockets_share_a_port() {
+    let server = Process::start(&["--listen", "127.0.0.1:0"]);
+    let mut client = connect(server.addr(), "/echo");
+    assert!(get(server.addr(), "/").starts_with("HTTP/1.1 200 OK\r\n"));
+    client.send("beside the page".into()).unwrap();
+    assert_eq!(text(&mut client), "beside the page");
+}
+
+#[test]
 fn what_it_is_told_wrongly_is_an_error_that_names_it() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "listen = ['127.0.0.1:0']\nmesage_bytes_max = 1").unwrap();
