@@ -60,9 +60,10 @@ fn server(report: &Report) -> String {
     let Some((server, each)) = report.usage.server.zip(report.cpu_us_per_count()) else {
         return "server: its process is not known (--pid)".to_owned();
     };
+    let used = server.cpu_seconds / report.usage.seconds;
     format!(
-        "server: {:.1} % of a core, {:.3} s of processor time, {each:.3} µs per {}; {:.1} MiB resident",
-        server.cpu_seconds / report.usage.seconds * 100.0,
+        "server: {} of a core, {:.3} s of processor time, {each:.3} µs per {}; {:.1} MiB resident",
+        share(CpuShare { used, waited: server.waited }),
         server.cpu_seconds,
         report.words.one,
         server.resident as f64 / f64::from(1 << 20)

@@ -160,7 +160,7 @@ fn what_is_refused_and_what_is_failed() {
         let late = Late { planned: 1_000, count: late, ..Late::default() };
         let load = CpuShare { used, waited: Some(waited) };
         let evidence = Evidence { count: 10, kind, late, load, errors: &errors };
-        let words = Verdict::new(&evidence, &options.common).to_string();
+        let words = Verdict::new(&evidence, &options.common.limits).to_string();
         words.split(':').next().unwrap_or_default().to_owned()
     };
     use Kind::{Planned, Service};
