@@ -40,7 +40,7 @@ pub(crate) struct Common {
     #[arg(long, requires = "url")]
     #[serde(skip)]
     pub(crate) pid: Option<u32>,
-    /// Keeps the load to this core. Otherwise, where we start the server, it is kept to one core and the load to another.
+    /// Keeps the load to this core. A server that we start is kept to another, with or without this.
     #[arg(long)]
     pub(crate) core: Option<usize>,
     #[command(flatten)]

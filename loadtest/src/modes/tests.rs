@@ -35,6 +35,8 @@ fn measure(origin: &str, line: &str) -> Report {
         Command::Echo(options) => echo::measure(&options, &echo, Some(pid)),
         Command::Fanout(mut options) => {
             options.bystander = options.bystander.map(|_| echo);
+            options.publish_url =
+                (options.publishers > options.subscribers).then(|| format!("{origin}/publish"));
             fanout::measure(&options, &room, Some(pid))
         }
         Command::Connect(options) => connect::measure(&options, Errand::Handshake, &echo, Some(pid)),
@@ -88,7 +90,7 @@ fn each_fault_of_an_echo_is_told_by_its_kind() {
         (Mischief::Swap, &[("swapped", 1)]),
         (Mischief::Alter, &[("altered", 1), ("lost", 1)]),
     ];
-    const LINE: &str = "echo --connections 1 --seconds 0.3 --warmup 0 --drain 0.3";
+    const LINE: &str = "echo --connections 1 --seconds 0.3 --warmup 0 --drain 0.5";
     for (mischief, errors) in table {
         // A second message is under way, so that there is one to be overtaken by.
         let report = echoes(mischief, &format!("{LINE} --window 2"));
@@ -105,7 +107,7 @@ fn each_fault_of_a_room_is_told_by_its_kind() {
     let table = [(Mischief::Lose, "lost"), (Mischief::Double, "doubled"), (Mischief::Swap, "swapped")];
     for (mischief, kind) in table {
         let origin = synthetic::start(mischief).expect("a free port");
-        let line = "fanout --subscribers 4 --seconds 0.3 --warmup 0 --drain 0.3 --rate 100";
+        let line = "fanout --subscribers 4 --seconds 0.3 --warmup 0 --drain 0.5 --rate 100";
         let report = measure(&origin, line);
         assert_eq!(report.errors, BTreeMap::from([(kind.to_owned(), 1)]), "{mischief:?}");
     }
@@ -123,6 +125,14 @@ fn a_room_and_its_bystander_are_measured_side_by_side() {
     assert!((deliveries_each * 5.0 - report.count as f64).abs() < 0.5);
     let echo = report.bystander.as_ref().expect("asked for").count();
     assert!((25..=31).contains(&echo), "{echo} echoes in 0.3 s at 100 a second");
+}
+
+#[test]
+fn publishers_may_stand_outside_the_room() {
+    let origin = synthetic::start(Mischief::None).expect("a free port");
+    let report = measure(&origin, "fanout --subscribers 2 --publishers 3 --seconds 0.2 --warmup 0");
+    assert_eq!((report.errors.len(), report.connections), (0, 5));
+    assert!(report.count > 0 && report.latency.count().is_multiple_of(2), "{}", report.count);
 }
 
 #[test]
