@@ -148,6 +148,10 @@ fn handshakes_and_visits_are_counted_until_there_are_enough() {
         assert!((40..=60).contains(&report.count), "{line}: {}", report.count);
         assert_eq!(report.verdict, Verdict::Ok, "{line}");
     }
+    let crowded = measure(&origin, "churn --rate 50000 --concurrency 2 --seconds 0.2 --warmup 0");
+    let waited = crowded.latency.count();
+    assert!((9_000..=10_001).contains(&waited), "{waited}: who never found room has waited too");
+    assert!(p(&crowded, 50.0) > 40.0, "{} ms", p(&crowded, 50.0));
     let wrong = synthetic::start_echo(Mischief::Alter).expect("a free port");
     let report = measure(&wrong, "churn --connections 20 --concurrency 2 --warmup 0");
     assert_eq!(report.errors["altered"], 1);
