@@ -16,7 +16,10 @@ pub(super) fn report(report: &Report) -> String {
     rows.extend(report.bystander.as_ref().map(|echo| ("bystander's echo, from plan", echo)));
     let mut lines = vec![String::new(), latency_table(&rows).to_string(), rate(report)];
     if report.rate_asked.is_some_and(|asked| report.rate_achieved() < asked * KEPT_UP) {
-        lines.push("what was asked was not reached: the latencies are those of a growing queue".to_owned());
+        lines.push(
+            "less came than was asked: where that lasts, the latencies are those of a growing queue"
+                .to_owned(),
+        );
     }
     lines.extend(plan(report));
     lines.push(format!("load: {} of a core", share(report.usage.load)));
