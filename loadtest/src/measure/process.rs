@@ -89,13 +89,13 @@ impl CpuClock {
 }
 
 /// The second field of `schedstat`: time spent ready, but not running.
-fn nanoseconds_waited(pid: u32) -> Option<u64> {
+pub(super) fn nanoseconds_waited(pid: u32) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
     text.split_whitespace().nth(1)?.parse().ok()
 }
 
 /// Time in user mode and in the kernel; the kernel counts it in ticks, mostly of 10 ms.
-fn cpu_seconds(pid: u32) -> Result<f64, String> {
+pub(super) fn cpu_seconds(pid: u32) -> Result<f64, String> {
     let path = format!("/proc/{pid}/stat");
     let text = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
     let ticks = ticks(&text).ok_or_else(|| format!("{path} tells no processor time"))?;
