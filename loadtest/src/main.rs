@@ -4,6 +4,7 @@
 mod autobahn;
 mod bystander;
 mod client;
+mod compare;
 mod conform;
 mod idle;
 mod launch;
@@ -30,6 +31,8 @@ enum Mode {
     Autobahn(autobahn::Options),
     /// Measures what the fan-out of a large room does to another connection's echo.
     Bystander(bystander::Options),
+    /// Compares our server with its peers: each in turn, pinned, as ratios with their spread.
+    Compare(compare::Options),
     /// Checks a server against RFC 6455, RFC 7692 and RFC 9112, case by case.
     Conform(conform::Options),
     /// Measures the server's own memory per idle connection.
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().mode {
         Mode::Autobahn(options) => autobahn::run(options),
         Mode::Bystander(options) => bystander::run(options),
+        Mode::Compare(options) => compare::run(options),
         Mode::Conform(options) => conform::run(options),
         Mode::Idle(options) => idle::run(options),
     };
