@@ -9,6 +9,7 @@ mod conform;
 mod idle;
 mod launch;
 mod measure;
+mod modes;
 mod reactor;
 #[cfg(test)]
 mod synthetic;
@@ -31,10 +32,18 @@ enum Mode {
     Autobahn(autobahn::Options),
     /// Measures what the fan-out of a large room does to another connection's echo.
     Bystander(bystander::Options),
+    /// Measures connections that come, have one message echoed, close, and come again.
+    Churn(modes::connect::Options),
     /// Compares our server with its peers: each in turn, pinned, as ratios with their spread.
     Compare(compare::Options),
+    /// Measures handshakes: TCP connect and upgrade.
+    Connect(modes::connect::Options),
     /// Checks a server against RFC 6455, RFC 7692 and RFC 9112, case by case.
     Conform(conform::Options),
+    /// Measures messages that come back to whom they came from.
+    Echo(modes::echo::Options),
+    /// Measures messages that come to everybody in a room.
+    Fanout(modes::fanout::Options),
     /// Measures the server's own memory per idle connection.
     Idle(idle::Options),
 }
@@ -43,8 +52,12 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().mode {
         Mode::Autobahn(options) => autobahn::run(options),
         Mode::Bystander(options) => bystander::run(options),
+        Mode::Churn(options) => modes::connect::churn(options),
         Mode::Compare(options) => compare::run(options),
+        Mode::Connect(options) => modes::connect::connect(options),
         Mode::Conform(options) => conform::run(options),
+        Mode::Echo(options) => modes::echo::run(options),
+        Mode::Fanout(options) => modes::fanout::run(options),
         Mode::Idle(options) => idle::run(options),
     };
     outcome.unwrap_or_else(|error| {

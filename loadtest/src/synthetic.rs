@@ -3,11 +3,13 @@
 use crate::reactor::accept_for;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// What the server does wrong, in the room or with echoes. Each happens to the eighth message that it is asked to carry.
+/// What the server does wrong, in the room or with echoes. Each but a delay happens to the eighth message that it is asked to
+/// carry there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Mischief {
     /// Nothing.
@@ -22,6 +24,8 @@ pub(crate) enum Mischief {
     Alter,
     /// The whole server stands still for so many milliseconds.
     Stall(u64),
+    /// Every echo is so many milliseconds late.
+    Delay(u64),
     /// One member is closed with 1008.
     Close,
     /// Handshakes are answered with 503.
@@ -36,24 +40,46 @@ struct Room {
     kept_back: Option<Vec<u8>>,
 }
 
-/// Starts the server on a free port, to run until the test process ends, and returns its `ws://` origin.
+/// What all connections share.
+struct Shared {
+    room: Mutex<Room>,
+    /// Wrong in the room.
+    mischief: Mischief,
+    /// Wrong with echoes.
+    echo_mischief: Mischief,
+    echoed: AtomicU64,
+}
+
+/// Starts a server that is right or wrong in its room.
 pub(crate) fn start(mischief: Mischief) -> io::Result<String> {
+    start_with(mischief, Mischief::None)
+}
+
+/// Starts a server that is right or wrong with echoes.
+pub(crate) fn start_echo(mischief: Mischief) -> io::Result<String> {
+    start_with(Mischief::None, mischief)
+}
+
+/// Starts the server on a free port, to run until the test process ends, and returns its `ws://` origin.
+fn start_with(mischief: Mischief, echo_mischief: Mischief) -> io::Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let origin = format!("ws://{}", listener.local_addr()?);
-    let room = Arc::new(Mutex::new(Room { members: Vec::new(), carried: 0, kept_back: None }));
+    let room = Mutex::new(Room { members: Vec::new(), carried: 0, kept_back: None });
+    let shared = Arc::new(Shared { room, mischief, echo_mischief, echoed: AtomicU64::new(0) });
     thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
-            let room = Arc::clone(&room);
+            let shared = Arc::clone(&shared);
             // A connection that the harness ends is no concern of ours.
-            thread::spawn(move || serve(stream, &room, mischief));
+            thread::spawn(move || serve(stream, &shared));
         }
     });
     Ok(origin)
 }
 
-fn serve(mut stream: TcpStream, room: &Mutex<Room>, mischief: Mischief) -> io::Result<()> {
+fn serve(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
+    stream.set_nodelay(true)?;
     let head = read_head(&mut stream)?;
-    if mischief == Mischief::Refuse {
+    if shared.mischief == Mischief::Refuse {
         return stream.write_all(b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n");
     }
     let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).unwrap_or_default();
@@ -61,8 +87,9 @@ fn serve(mut stream: TcpStream, room: &Mutex<Room>, mischief: Mischief) -> io::R
     write!(stream, "HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: {accept}\r\n\r\n")?;
     let is_member = head.starts_with("GET /chat/");
     if is_member {
-        lock(room).members.push(stream.try_clone()?);
+        lock(&shared.room).members.push(stream.try_clone()?);
     }
+    let mut kept_back = Vec::new();
     loop {
         let (first, payload) = read_frame(&mut stream)?;
         let mut frame = vec![first, u8::try_from(payload.len()).unwrap_or(0)];
@@ -73,18 +100,54 @@ fn serve(mut stream: TcpStream, room: &Mutex<Room>, mischief: Mischief) -> io::R
                 frame[0] = 0x8a;
                 stream.write_all(&frame)?;
             }
-            (_, true) => carry(&mut lock(room), &frame, mischief)?,
-            (_, false) => {
-                let standing_still = lock(room);
-                stream.write_all(&frame)?;
-                drop(standing_still);
-            }
+            (_, true) => carry(&mut lock(&shared.room), &frame, shared.mischief)?,
+            (_, false) => echo(&mut stream, frame, &mut kept_back, shared)?,
         }
     }
 }
 
 fn lock(room: &Mutex<Room>) -> std::sync::MutexGuard<'_, Room> {
     room.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Sends a message back, but for the mischief.
+fn echo(
+    stream: &mut TcpStream,
+    mut frame: Vec<u8>,
+    kept_back: &mut Vec<u8>,
+    shared: &Shared,
+) -> io::Result<()> {
+    let came = Instant::now();
+    let now = shared.echoed.fetch_add(1, Ordering::Relaxed) == EIGHTH;
+    let standing_still = lock(&shared.room);
+    frame.append(kept_back);
+    match shared.echo_mischief {
+        Mischief::Lose if now => return Ok(()),
+        Mischief::Swap if now => {
+            *kept_back = frame;
+            return Ok(());
+        }
+        Mischief::Double if now => frame.extend_from_within(..),
+        Mischief::Alter if now => frame[20] ^= 1,
+        Mischief::Close if now => frame = vec![0x88, 2, 3, 240],
+        Mischief::Stall(milliseconds) if now => thread::sleep(Duration::from_millis(milliseconds)),
+        Mischief::Delay(milliseconds) => {
+            drop(standing_still);
+            wait_until(came + Duration::from_millis(milliseconds));
+            return stream.write_all(&frame);
+        }
+        _ => {}
+    }
+    stream.write_all(&frame)
+}
+
+/// The last of it is spent looking at the clock: a sleep ends when the kernel likes.
+fn wait_until(due: Instant) {
+    let spare = due.saturating_duration_since(Instant::now());
+    thread::sleep(spare.saturating_sub(Duration::from_micros(300)));
+    while Instant::now() < due {
+        std::hint::spin_loop();
+    }
 }
 
 /// Sends a message to everybody, but for the mischief, which meets the second member.

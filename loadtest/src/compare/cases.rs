@@ -182,6 +182,7 @@ impl Case {
 
 impl Goal {
     /// What is looked at.
+    #[cfg(test)]
     pub(crate) fn metric(self) -> Metric {
         match self {
             Ratio(metric, ..) | Most(metric, _) => metric,

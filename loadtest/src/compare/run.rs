@@ -5,8 +5,7 @@ use super::outcome::Outcome;
 use super::peers::Ready;
 use super::stats::Rounds;
 use crate::launch::Launched;
-use crate::measure::Cores;
-use rustix::thread::{CpuSet, sched_setaffinity};
+use crate::measure::{Cores, keep_to};
 use std::env;
 use std::fs;
 use std::process::{Command, Stdio};
@@ -103,17 +102,10 @@ fn words(case: &Case, outcome: &Outcome) -> String {
 /// One round: start, load, end.
 pub(super) fn measure(case: &Case, ready: &Ready, plan: Plan) -> Result<(Outcome, String), String> {
     // A child is born on its parent's core, with all the threads it will have.
-    keep_to(plan.cores.map(|cores| cores.server))?;
+    plan.cores.map_or(Ok(()), |cores| keep_to(cores.server))?;
     let server = ready.start();
-    keep_to(plan.cores.map(|cores| cores.load))?;
+    plan.cores.map_or(Ok(()), |cores| keep_to(cores.load))?;
     load(case, &server?, plan.seconds)
-}
-
-fn keep_to(core: Option<usize>) -> Result<(), String> {
-    let Some(core) = core else { return Ok(()) };
-    let mut set = CpuSet::new();
-    set.set(core);
-    sched_setaffinity(None, &set).map_err(|error| format!("cannot keep to core {core}: {error}"))
 }
 
 fn load(case: &Case, server: &Launched, seconds: f64) -> Result<(Outcome, String), String> {

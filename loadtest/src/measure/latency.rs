@@ -11,6 +11,9 @@ const LONGEST: Duration = Duration::from_secs(600);
 /// The percentiles of tables and reports.
 const PERCENTILES: [(&str, f64); 4] = [("p50", 50.0), ("p90", 90.0), ("p99", 99.0), ("p99.9", 99.9)];
 
+/// How many steps a plot gets.
+const STEPS: f64 = 100.0;
+
 /// Latencies of one kind.
 pub(crate) struct Latency {
     nanoseconds: Histogram<u64>,
@@ -64,6 +67,29 @@ impl Latency {
         object.into()
     }
 
+    /// The percentiles and the maximum by name, in milliseconds.
+    pub(crate) fn percentiles(&self) -> Vec<(&'static str, f64)> {
+        let named = PERCENTILES.iter().map(|&(name, percent)| (name, self.percentile(percent)));
+        named.chain([("max", self.max())]).map(|(name, value)| (name, milliseconds(value))).collect()
+    }
+
+    /// About [`STEPS`] steps of equal ratio from the shortest to the longest: each its upper end in milliseconds, and how many
+    /// there are in it. Empty steps are left out.
+    pub(crate) fn steps(&self) -> Vec<(f64, u64)> {
+        let (low, high) = (self.nanoseconds.min().max(1) as f64, self.nanoseconds.max().max(2) as f64);
+        let ratio = (high / low).powf(1.0 / STEPS).max(1.001);
+        let mut steps: Vec<(i32, u64)> = Vec::new();
+        for value in self.nanoseconds.iter_recorded() {
+            let place = (value.value_iterated_to() as f64 / low).ln() / ratio.ln();
+            let step = place.ceil().clamp(0.0, STEPS) as i32;
+            match steps.last_mut().filter(|last| last.0 == step) {
+                Some(last) => last.1 += value.count_at_value(),
+                None => steps.push((step, value.count_at_value())),
+            }
+        }
+        steps.into_iter().map(|(step, count)| (low * ratio.powi(step) / 1e6, count)).collect()
+    }
+
     fn row(&self, name: &str) -> Vec<String> {
         let mut cells = vec![name.to_owned(), self.count().to_string()];
         let values = PERCENTILES.iter().map(|&(_, percent)| self.percentile(percent)).chain([self.max()]);
@@ -76,7 +102,8 @@ fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn milliseconds(duration: Duration) -> f64 {
+/// A length of time, for tables and reports.
+pub(crate) fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1_000.0
 }
 
@@ -115,6 +142,19 @@ mod tests {
         let mut latency = Latency::new();
         latency.record(Duration::from_secs(100_000));
         assert!(latency.max() >= LONGEST);
+    }
+
+    #[test]
+    fn the_steps_of_a_plot_hold_every_value() {
+        let mut latency = Latency::new();
+        assert_eq!(latency.steps(), []);
+        (1..=5_000).for_each(|micros| latency.record(Duration::from_micros(micros)));
+        let steps = latency.steps();
+        assert!((50..=101).contains(&steps.len()), "{} steps", steps.len());
+        assert_eq!(steps.iter().map(|step| step.1).sum::<u64>(), 5_000);
+        assert!(steps.windows(2).all(|two| two[0].0 < two[1].0));
+        let last = steps[steps.len() - 1].0;
+        assert!((last / 5.0 - 1.0).abs() < 0.02, "ends at {last} ms");
     }
 
     #[test]

@@ -39,6 +39,17 @@ impl Cores {
     }
 }
 
+/// Keeps this thread to one core.
+///
+/// # Errors
+/// When there is no such core, or it is not ours to use.
+pub(crate) fn keep_to(core: usize) -> Result<(), String> {
+    if core >= CpuSet::MAX_CPU {
+        return Err(format!("there is no core {core}"));
+    }
+    pin(None, core)
+}
+
 /// Keeps a thread (this one without a number) to one core.
 fn pin(thread: Option<Pid>, core: usize) -> Result<(), String> {
     let mut set = CpuSet::new();

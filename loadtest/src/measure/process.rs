@@ -95,7 +95,7 @@ fn nanoseconds_waited(pid: u32) -> Option<u64> {
 }
 
 /// Time in user mode and in the kernel; the kernel counts it in ticks, mostly of 10 ms.
-fn cpu_seconds(pid: u32) -> Result<f64, String> {
+pub(super) fn cpu_seconds(pid: u32) -> Result<f64, String> {
     let path = format!("/proc/{pid}/stat");
     let text = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
     let ticks = ticks(&text).ok_or_else(|| format!("{path} tells no processor time"))?;

@@ -1,5 +1,6 @@
 //! Whether every member got every message once, in order, and as it was sent.
 
+use super::sequence::{Arrival, Sequence};
 use serde::Serialize;
 
 /// A numbered message whose bytes follow from its number, so that any change shows.
@@ -54,18 +55,9 @@ impl Faults {
     }
 }
 
-/// What one receiver still misses.
-#[derive(Clone, Default)]
-struct Receiver {
-    /// The number that comes next.
-    next: u64,
-    /// Numbers before `next` that were passed over.
-    missing: Vec<u64>,
-}
-
 /// The messages that a number of receivers got, compared with what was sent to all of them.
 pub(crate) struct Receipts {
-    receivers: Vec<Receiver>,
+    receivers: Vec<Sequence>,
     sent: Vec<Payload>,
     size: usize,
     delivered: u64,
@@ -75,7 +67,7 @@ pub(crate) struct Receipts {
 impl Receipts {
     /// For so many receivers, of messages of `size` bytes; numbers begin at 0.
     pub(crate) fn new(receivers: usize, size: usize) -> Self {
-        let receivers = vec![Receiver::default(); receivers];
+        let receivers = vec![Sequence::default(); receivers];
         Self { receivers, sent: Vec::new(), size, delivered: 0, faults: Faults::default() }
     }
 
@@ -121,16 +113,13 @@ impl Receipts {
     }
 
     fn take(&mut self, receiver: usize, number: u64) -> bool {
-        let receiver = &mut self.receivers[receiver];
-        if number >= receiver.next {
-            receiver.missing.extend(receiver.next..number);
-            receiver.next = number + 1;
-        } else if let Some(at) = receiver.missing.iter().position(|&missing| missing == number) {
-            receiver.missing.swap_remove(at);
-            self.faults.swapped += 1;
-        } else {
-            self.faults.doubled += 1;
-            return false;
+        match self.receivers[receiver].take(number) {
+            Arrival::Newest => {}
+            Arrival::Overtaken => self.faults.swapped += 1,
+            Arrival::Again => {
+                self.faults.doubled += 1;
+                return false;
+            }
         }
         self.delivered += 1;
         true
@@ -138,8 +127,8 @@ impl Receipts {
 
     /// What was wrong, if nothing more comes.
     pub(crate) fn faults(&self) -> Faults {
-        let behind = |receiver: &Receiver| self.sent() - receiver.next + receiver.missing.len() as u64;
-        Faults { lost: self.receivers.iter().map(behind).sum(), ..self.faults }
+        let lost = self.receivers.iter().map(|receiver| receiver.behind(self.sent())).sum();
+        Faults { lost, ..self.faults }
     }
 }
 

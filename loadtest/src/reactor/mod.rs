@@ -4,6 +4,7 @@
 //! stays in charge: it calls [`Swarm::turn`] with the time it can spare, and keeps its plan between turns. A turn
 //! handles few events, so that a plan is kept to within tens of microseconds also under load.
 
+mod alarm;
 mod frame;
 mod peer;
 mod target;
@@ -14,6 +15,7 @@ pub(crate) use target::Target;
 #[cfg(test)]
 pub(crate) use target::accept_for;
 
+use alarm::Alarm;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
@@ -33,6 +35,12 @@ pub(crate) const HANDSHAKE_WINDOW: usize = 256;
 /// Without any progress for so long, a handshake is given up.
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
 
+/// The token of the alarm, which no connection has.
+const ALARM: Token = Token(usize::MAX - 1);
+
+/// The longest sleep, where the alarm does not end it before.
+const SLEEP_MAX: Duration = Duration::from_secs(1);
+
 /// What to do with what connections say. Each is called with the connection, to answer on it at once.
 pub(crate) trait Workload {
     /// The handshake is done.
@@ -50,6 +58,7 @@ pub(crate) struct PeerId(usize);
 /// All connections of a run.
 pub(crate) struct Swarm {
     poll: Poll,
+    alarm: Alarm,
     events: Events,
     peers: Slab<Peer>,
     buffer: Box<[u8]>,
@@ -62,8 +71,10 @@ impl Swarm {
     /// # Errors
     /// When the kernel gives no poller.
     pub(crate) fn new() -> io::Result<Self> {
+        let poll = Poll::new()?;
         Ok(Self {
-            poll: Poll::new()?,
+            alarm: Alarm::new(poll.registry(), ALARM)?,
+            poll,
             events: Events::with_capacity(EVENTS_PER_TURN),
             peers: Slab::new(),
             buffer: vec![0; RECEIVE_BYTES].into_boxed_slice(),
@@ -98,6 +109,19 @@ impl Swarm {
     /// Every connection that has not ended.
     pub(crate) fn peers(&mut self) -> impl Iterator<Item = &mut Peer> {
         self.peers.iter_mut().map(|(_, peer)| peer)
+    }
+
+    /// Sleeps until `due` at the latest, to within the kernel's own delay of some 50 µs, and handles the first few events.
+    ///
+    /// # Errors
+    /// When the poller fails; what happens to one connection is told to the workload.
+    pub(crate) fn turn_until(&mut self, due: Instant, workload: &mut impl Workload) -> io::Result<()> {
+        let now = Instant::now();
+        if due <= now {
+            return self.turn(Duration::ZERO, workload);
+        }
+        self.alarm.set(due, now)?;
+        self.turn(SLEEP_MAX, workload)
     }
 
     /// Waits for at most `patience` and handles the first few events.

@@ -20,6 +20,8 @@ pub(crate) struct Peer {
     stream: TcpStream,
     phase: Phase,
     outbox: Vec<u8>,
+    /// Whether our Close is out already.
+    closing: bool,
 }
 
 enum Phase {
@@ -62,7 +64,7 @@ impl From<io::Error> for Ending {
 
 impl Peer {
     pub(super) fn new(seat: usize, stream: TcpStream, target: Rc<Target>) -> Self {
-        Self { seat, stream, phase: Phase::Connecting(target), outbox: Vec::new() }
+        Self { seat, stream, phase: Phase::Connecting(target), outbox: Vec::new(), closing: false }
     }
 
     pub(super) fn stream(&mut self) -> &mut TcpStream {
@@ -87,6 +89,12 @@ impl Peer {
     /// Begins the closing handshake with 1000.
     pub(crate) fn close(&mut self) {
         self.send(Premasked::new(Opcode::Close, &1000_u16.to_be_bytes()).as_bytes());
+        self.closing = true;
+    }
+
+    /// Ends the connection without a word; the workload is not told, since it asked for it.
+    pub(crate) fn abandon(&mut self) {
+        self.phase = Phase::Ended;
     }
 
     /// The socket takes bytes: goes on with connecting, or with what could not be sent.
@@ -191,16 +199,24 @@ impl Peer {
             Message::Ping(payload) => self.send(Premasked::new(Opcode::Pong, payload).as_bytes()),
             message => workload.message(self, message, at),
         });
-        if let Err(what) = read {
+        if self.has_ended() {
+            // The workload has ended it while it was told.
+        } else if let Err(what) = read {
             self.end(Ending::Violation(what), workload);
         } else if let Some(code) = closed {
-            let payload = code.map(u16::to_be_bytes);
-            self.send(
-                Premasked::new(Opcode::Close, payload.as_ref().map_or(&[], |code| &code[..])).as_bytes(),
-            );
+            self.answer_close(code);
             self.end(Ending::Closed(code), workload);
         } else {
             self.phase = Phase::Open(reader);
+        }
+    }
+
+    /// §5.5.1: once, and not where the server's Close is the answer itself.
+    fn answer_close(&mut self, code: Option<u16>) {
+        if !self.closing {
+            let payload = code.map(u16::to_be_bytes);
+            let payload = payload.as_ref().map_or(&[][..], |code| &code[..]);
+            self.send(Premasked::new(Opcode::Close, payload).as_bytes());
         }
     }
 

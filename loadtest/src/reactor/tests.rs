@@ -124,3 +124,34 @@ fn a_server_that_is_not_there_or_goes_away_is_told_apart() {
     turns(&mut swarm, &mut log, |_, log| !log.endings.is_empty());
     assert_eq!(log.endings, [Ending::Lost(io::ErrorKind::UnexpectedEof)]);
 }
+
+#[test]
+fn a_turn_ends_on_time_to_within_a_fraction_of_a_millisecond() {
+    let (mut swarm, mut log) = (Swarm::new().expect("a poller"), Log::default());
+    let sleeps = (0..20).map(|_| {
+        let start = Instant::now();
+        swarm.turn_until(start + Duration::from_micros(300), &mut log).expect("a turn");
+        start.elapsed()
+    });
+    let shortest = sleeps.min().expect("twenty");
+    let range = Duration::from_micros(300)..Duration::from_micros(900);
+    assert!(range.contains(&shortest), "{shortest:?}: the poller alone sleeps a millisecond");
+}
+
+#[test]
+fn a_close_that_answers_ours_is_not_answered_again() {
+    let target = stage(|mut stream| {
+        stream.write_all(&[0x82, 0]).expect("sent");
+        let mut close = [0; 8];
+        stream.read_exact(&mut close).expect("a Close");
+        stream.write_all(&[0x88, 2, 3, 232]).expect("sent");
+        let rest = stream.read(&mut close).expect("the end");
+        assert_eq!(rest, 0, "a second Close");
+    });
+    let (mut swarm, mut log) = (Swarm::new().expect("a poller"), Log::default());
+    swarm.connect(&target, 0).expect("a socket");
+    turns(&mut swarm, &mut log, |_, log| !log.messages.is_empty());
+    swarm.peers().for_each(Peer::close);
+    turns(&mut swarm, &mut log, |swarm, _| swarm.len() == 0);
+    assert_eq!(log.endings, [Ending::Closed(Some(1000))]);
+}

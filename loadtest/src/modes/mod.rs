@@ -1,0 +1,79 @@
+//! The load modes that measure one thing at a time: `echo`, `fanout`, `connect` and `churn`.
+//!
+//! Where a rate is given the load is open loop: every message has a planned time, and its latency counts from the plan, so a
+//! stall is charged to all that should have been sent meanwhile. Without one it is closed loop, and says that its latencies
+//! are service times. Every reply is compared with what was sent. A result is refused when the load itself was in the way.
+
+pub(crate) mod connect;
+pub(crate) mod echo;
+pub(crate) mod fanout;
+mod print;
+mod progress;
+pub(crate) mod report;
+mod subject;
+mod traffic;
+mod verdict;
+mod visits;
+
+use clap::Args;
+use serde::Serialize;
+use std::path::PathBuf;
+use std::time::Duration;
+use traffic::Span;
+
+/// What all these modes are told.
+#[derive(Args, Clone, Serialize)]
+pub(crate) struct Common {
+    /// The server's ws:// address with a route; without one, our own server is started for the run.
+    #[serde(skip)]
+    pub(crate) url: Option<String>,
+    /// How long to measure.
+    #[arg(long, default_value_t = 10.0, value_parser = positive)]
+    pub(crate) seconds: f64,
+    /// How long the load runs before that, unmeasured (but checked).
+    #[arg(long, default_value_t = 1.0, value_name = "SECONDS", value_parser = not_negative)]
+    pub(crate) warmup: f64,
+    /// How long to wait for what is still under way after the last was sent.
+    #[arg(long, default_value_t = 10.0, value_name = "SECONDS", value_parser = positive)]
+    pub(crate) drain: f64,
+    /// The server's process, to tell its processor time and memory.
+    #[arg(long, requires = "url")]
+    #[serde(skip)]
+    pub(crate) pid: Option<u32>,
+    /// Keeps the load to this core. Otherwise, where we start the server, it is kept to one core and the load to another.
+    #[arg(long)]
+    pub(crate) core: Option<usize>,
+    /// Refuses the result when more than this share of the messages was sent over 1 ms late.
+    #[arg(long, default_value_t = 0.01, value_name = "SHARE", value_parser = not_negative)]
+    pub(crate) late_max: f64,
+    /// Refuses the result when the load was ready to run, but had no core, for more than this share of the time.
+    #[arg(long, default_value_t = 0.05, value_name = "SHARE", value_parser = not_negative)]
+    pub(crate) waited_max: f64,
+    /// Writes the result as JSON.
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
+    pub(crate) json: Option<PathBuf>,
+}
+
+impl Common {
+    fn span(&self) -> Span {
+        Span {
+            warm_up: Duration::from_secs_f64(self.warmup),
+            measured: Duration::from_secs_f64(self.seconds),
+            drain: Duration::from_secs_f64(self.drain),
+        }
+    }
+}
+
+fn not_negative(text: &str) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if (0.0..=1e7).contains(&number) { Ok(number) } else { Err("not between 0 and ten million".to_owned()) }
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    not_negative(text)
+        .and_then(|number| if number > 0.0 { Ok(number) } else { Err("not above 0".to_owned()) })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,175 @@
+//! Messages over connections that stay: what `echo` and `fanout` have in common.
+//!
+//! A run has one or two flows; its loop sends what is due, sleeps until the next plan, and reads what comes.
+
+mod flow;
+mod pattern;
+mod stream;
+
+pub(super) use flow::{Counts, Flow, LATE, Pace};
+pub(super) use pattern::{Pattern, SIZE_MIN};
+
+use super::progress::Progress;
+use super::verdict::LOST;
+use crate::measure::{Meter, Usage};
+use crate::reactor::{Ending, Message, Peer, PeerId, Swarm, Workload};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// What a load that fell behind may still send after the end of its plan.
+const CATCH_UP: Duration = Duration::from_secs(1);
+
+/// How long we listen for what nobody asked for (a doubled message, say) when everything has come.
+const AFTERMATH: Duration = Duration::from_millis(100);
+
+/// How long a run lasts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    /// Before the measuring.
+    pub(super) warm_up: Duration,
+    /// Measured.
+    pub(super) measured: Duration,
+    /// After the last message, for what is still under way.
+    pub(super) drain: Duration,
+}
+
+/// Which flow a connection listens to, and as whom.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seat {
+    /// The index of the flow.
+    pub(super) flow: usize,
+    /// The one stream of it that it hears, or all.
+    pub(super) stream: Option<usize>,
+    /// The receiver that it is in each of these.
+    pub(super) receiver: usize,
+}
+
+/// The flows and their audience.
+pub(super) struct Stage {
+    /// What is sent.
+    pub(super) flows: Vec<Flow>,
+    /// By the seats of the connections; nothing is expected where there is none.
+    pub(super) seats: Vec<Option<Seat>>,
+    /// Connections that ended before their time, by the words for it.
+    pub(super) endings: BTreeMap<String, u64>,
+}
+
+impl Stage {
+    /// What was wrong in all flows, by kind; nothing is in it that did not happen.
+    pub(super) fn errors(&self) -> BTreeMap<String, u64> {
+        let mut errors = self.endings.clone();
+        for flow in &self.flows {
+            let Counts { doubled, swapped, altered, .. } = flow.counts;
+            let kinds =
+                [(LOST, flow.lost()), ("doubled", doubled), ("swapped", swapped), ("altered", altered)];
+            for (kind, count) in kinds.into_iter().filter(|(_, count)| *count > 0) {
+                *errors.entry(kind.to_owned()).or_default() += count;
+            }
+        }
+        errors
+    }
+}
+
+impl Workload for Stage {
+    fn opened(&mut self, _: &mut Peer) {}
+
+    fn message(&mut self, peer: &mut Peer, message: Message<'_>, at: Instant) {
+        if let Some(seat) = self.seats[peer.seat] {
+            self.flows[seat.flow].receive(seat.stream, seat.receiver, message, at);
+        }
+    }
+
+    fn ended(&mut self, _: &mut Peer, ending: Ending) {
+        *self.endings.entry(ending.to_string()).or_default() += 1;
+    }
+}
+
+/// Connections, what goes over them, and one of them that is read first whenever there is something to read.
+pub(super) struct Play {
+    /// The connections.
+    pub(super) swarm: Swarm,
+    /// The flows.
+    pub(super) stage: Stage,
+    /// The connection of the last flow, which is not to wait for those of the first.
+    pub(super) bystander: Option<PeerId>,
+}
+
+impl Play {
+    /// Keeps the plan, and waits for what is still under way after it.
+    ///
+    /// # Errors
+    /// When the poller fails or the server's process ends.
+    pub(super) fn run(&mut self, span: Span, server: Option<u32>) -> Result<Usage, String> {
+        let start = Instant::now();
+        let from = start + span.warm_up;
+        let end = from + span.measured;
+        self.stage.flows.iter_mut().for_each(|flow| flow.start(start, (from, end)));
+        let mut progress = Progress::new(span.warm_up + span.measured);
+        self.play_until(from, end, &mut progress)?;
+        let meter = Meter::start(server)?;
+        self.play_until(end, end, &mut progress)?;
+        let usage = meter.stop()?;
+        progress.finish();
+        self.catch_up(end)?;
+        self.drain(span.drain)?;
+        Ok(usage)
+    }
+
+    fn play_until(&mut self, until: Instant, end: Instant, progress: &mut Progress) -> Result<(), String> {
+        loop {
+            let now = Instant::now();
+            if now >= until {
+                return Ok(());
+            }
+            progress.tick(now);
+            let has_more = self.send_due(now, end);
+            let due = self.stage.flows.iter().filter_map(Flow::due).min().unwrap_or(until).min(until);
+            self.turn(if has_more { now } else { due })?;
+        }
+    }
+
+    fn send_due(&mut self, now: Instant, end: Instant) -> bool {
+        let mut has_more = false;
+        for flow in &mut self.stage.flows {
+            has_more |= flow.send_due(&mut self.swarm, now, end);
+        }
+        has_more
+    }
+
+    /// Sends what a stall kept us from sending: it was planned all the same.
+    fn catch_up(&mut self, end: Instant) -> Result<(), String> {
+        loop {
+            let now = Instant::now();
+            if !self.send_due(now, end) {
+                return Ok(());
+            }
+            if now > end + CATCH_UP {
+                self.stage.flows.iter_mut().for_each(|flow| flow.give_up(now, end));
+                return Ok(());
+            }
+            self.turn(now)?;
+        }
+    }
+
+    fn drain(&mut self, patience: Duration) -> Result<(), String> {
+        let end = Instant::now() + patience;
+        while !self.stage.flows.iter().all(Flow::is_complete) && Instant::now() < end {
+            self.turn(end.min(Instant::now() + AFTERMATH))?;
+        }
+        let end = Instant::now() + AFTERMATH;
+        while Instant::now() < end {
+            self.turn(end)?;
+        }
+        Ok(())
+    }
+
+    fn turn(&mut self, due: Instant) -> Result<(), String> {
+        self.swarm.turn_until(due, &mut self.stage).map_err(|error| error.to_string())?;
+        if let (Some(id), Some(flow)) = (self.bystander, self.stage.flows.last())
+            && !flow.is_complete()
+        {
+            self.swarm.visit(id, &mut self.stage);
+        }
+        Ok(())
+    }
+}
