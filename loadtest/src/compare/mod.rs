@@ -48,10 +48,14 @@ pub(crate) struct Options {
     /// Measured seconds of every round.
     #[arg(long, default_value_t = 5.0, value_parser = seconds)]
     seconds: f64,
+    /// Takes results of a load that was ready to run, but had no core, for up to this share of the time; the modes themselves
+    /// take 0.05. The server's processor time suffers little from more, latencies do.
+    #[arg(long, value_name = "SHARE")]
+    waited_max: Option<f64>,
     /// Two rounds of one second, with bare, threads and Bun, unless other peers are named: a first look, not a result.
     #[arg(long, conflicts_with_all = ["rounds", "seconds"])]
     quick: bool,
-    /// Checks that every Rust peer carries echoes and a fan-out as it should, for a second each, and compares nothing.
+    /// Checks that every peer that is here carries echoes and a fan-out as it should, for a second each, and compares nothing.
     #[arg(long)]
     check: bool,
     /// Prints the cases and the peers, and does nothing.
@@ -102,7 +106,7 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Box<dyn Error>> {
 
 fn plan(options: &Options) -> Plan {
     let (rounds, seconds) = if options.quick { (2, 1.0) } else { (options.rounds as usize, options.seconds) };
-    Plan { rounds, seconds, cores: Cores::two() }
+    Plan { rounds, seconds, waited_max: options.waited_max, cores: Cores::two() }
 }
 
 fn setting(cases: &[&Case], plan: Plan) -> String {
@@ -129,8 +133,7 @@ fn chosen_peers(options: &Options) -> Result<Vec<&'static Peer>, String> {
     if let Some(unknown) = names.iter().find(|name| !PEERS.iter().any(|peer| peer.name == **name)) {
         return Err(format!("there is no peer `{unknown}`; --list has them all"));
     }
-    let is_chosen =
-        |peer: &&Peer| names.is_empty() || peer.name == OURS || names.iter().any(|name| *name == peer.name);
+    let is_chosen = |peer: &&Peer| names.is_empty() || peer.name == OURS || names.contains(&peer.name);
     Ok(PEERS.iter().filter(is_chosen).collect())
 }
 

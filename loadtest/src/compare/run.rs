@@ -25,6 +25,8 @@ pub(crate) struct Plan {
     pub(crate) rounds: usize,
     /// Measured seconds of every round.
     pub(crate) seconds: f64,
+    /// The share of the time that the load may wait for its core before a mode refuses its result, if it is not the mode's own.
+    pub(crate) waited_max: Option<f64>,
     /// Where servers and load run; `None` leaves it to the kernel.
     pub(crate) cores: Option<Cores>,
 }
@@ -105,16 +107,16 @@ pub(super) fn measure(case: &Case, ready: &Ready, plan: Plan) -> Result<(Outcome
     plan.cores.map_or(Ok(()), |cores| keep_to(cores.server))?;
     let server = ready.start();
     plan.cores.map_or(Ok(()), |cores| keep_to(cores.load))?;
-    load(case, &server?, plan.seconds)
+    load(case, &server?, plan)
 }
 
-fn load(case: &Case, server: &Launched, seconds: f64) -> Result<(Outcome, String), String> {
+fn load(case: &Case, server: &Launched, plan: Plan) -> Result<(Outcome, String), String> {
     let file = tempfile::NamedTempFile::new().map_err(|error| error.to_string())?;
-    let mut arguments = arguments(case, server, seconds);
+    let mut arguments = arguments(case, server, plan);
     let shown = format!("cargo loadtest {}", arguments.join(" "));
     arguments.extend(["--json".to_owned(), file.path().to_string_lossy().into_owned()]);
     let mut command = Command::new(env::current_exe().map_err(|error| error.to_string())?);
-    let words = finish(command.args(&arguments), Duration::from_secs_f64(seconds) + ASIDE)?;
+    let words = finish(command.args(&arguments), Duration::from_secs_f64(plan.seconds) + ASIDE)?;
     let text = fs::read_to_string(file.path()).map_err(|error| error.to_string())?;
     if text.is_empty() {
         return Err(format!("no result: {}", words.trim()));
@@ -122,12 +124,14 @@ fn load(case: &Case, server: &Launched, seconds: f64) -> Result<(Outcome, String
     Ok((Outcome::parse(&text)?, shown))
 }
 
-fn arguments(case: &Case, server: &Launched, seconds: f64) -> Vec<String> {
+fn arguments(case: &Case, server: &Launched, plan: Plan) -> Vec<String> {
     let mut arguments = vec![case.mode.to_owned(), server.url(case.path)];
     arguments.extend(case.options.iter().map(|option| option.replace(ECHO, &server.url("/echo"))));
     arguments.extend(["--pid".to_owned(), server.pid().to_string()]);
     if case.is_timed() {
-        arguments.extend(["--seconds".to_owned(), seconds.to_string()]);
+        arguments.extend(["--seconds".to_owned(), plan.seconds.to_string()]);
+        let most = plan.waited_max.map(|most| ["--waited-max".to_owned(), most.to_string()]);
+        arguments.extend(most.into_iter().flatten());
     }
     arguments
 }

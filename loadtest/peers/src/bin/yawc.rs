@@ -16,7 +16,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use tokio::net::TcpListener;
-use yawc::{Frame, HttpWebSocket, OpCode, WebSocket};
+use yawc::{Frame, HttpWebSocket, OpCode, Options, WebSocket};
 
 type PeerMap = Arc<Mutex<HashMap<String, HashMap<SocketAddr, UnboundedSender<Frame>>>>>;
 
@@ -44,7 +44,9 @@ async fn upgrade(
     address: SocketAddr,
 ) -> yawc::Result<Response<Empty<Bytes>>> {
     let room = room_of(request.uri().path()).map(str::to_owned);
-    let (response, upgraded) = WebSocket::upgrade(&mut request)?;
+    // Its default refuses what the largest echo sends.
+    let options = Options::default().with_max_payload_read(16 << 20).with_max_read_buffer(32 << 20);
+    let (response, upgraded) = WebSocket::upgrade_with_options(&mut request, options)?;
     tokio::spawn(async move {
         match (upgraded.await, room) {
             (Ok(socket), Some(room)) => chat(peers, socket, room, address).await,
