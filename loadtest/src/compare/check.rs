@@ -29,7 +29,7 @@ const fn small(
 /// # Errors
 /// Never, so far.
 pub(super) fn run(plan: Plan) -> Result<ExitCode, Box<dyn Error>> {
-    let plan = Plan { seconds: 1.0, waited_max: Some(1.0), ..plan };
+    let plan = Plan { seconds: 1.0, waited_max: Some(1.0), late_max: Some(1.0), ..plan };
     let mut failed = 0;
     for peer in PEERS {
         let ready = match peer.prepare() {

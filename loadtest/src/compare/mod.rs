@@ -52,6 +52,9 @@ pub(crate) struct Options {
     /// take 0.05. The server's processor time suffers little from more, latencies do.
     #[arg(long, value_name = "SHARE")]
     waited_max: Option<f64>,
+    /// Takes results of an open loop that sent up to this share of its messages late; the modes themselves take 0.01.
+    #[arg(long, value_name = "SHARE")]
+    late_max: Option<f64>,
     /// Two rounds of one second, with bare, threads and Bun, unless other peers are named: a first look, not a result.
     #[arg(long, conflicts_with_all = ["rounds", "seconds"])]
     quick: bool,
@@ -106,7 +109,8 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Box<dyn Error>> {
 
 fn plan(options: &Options) -> Plan {
     let (rounds, seconds) = if options.quick { (2, 1.0) } else { (options.rounds as usize, options.seconds) };
-    Plan { rounds, seconds, waited_max: options.waited_max, cores: Cores::two() }
+    let Options { waited_max, late_max, .. } = *options;
+    Plan { rounds, seconds, waited_max, late_max, cores: Cores::two() }
 }
 
 fn setting(cases: &[&Case], plan: Plan) -> String {

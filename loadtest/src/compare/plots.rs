@@ -60,7 +60,8 @@ pub(crate) fn bars(title: &str, bars: &[(&str, f64)]) -> Result<String, Box<dyn 
 /// When it cannot be drawn.
 pub(crate) fn percentiles(title: &str, lines: &[(&str, Vec<(f64, f64)>)]) -> Result<String, Box<dyn Error>> {
     let points = || lines.iter().flat_map(|(_, line)| line.iter());
-    let low = points().map(|point| point.1).fold(f64::INFINITY, f64::min).max(1e-4);
+    // An axis without an end would never be drawn to its end.
+    let low = points().map(|point| point.1).reduce(f64::min).unwrap_or(1.0).max(1e-4);
     let high = points().map(|point| point.1).fold(low * 2.0, f64::max);
     let right = points().map(|point| point.0).fold(100.0, f64::max);
     let mut svg = String::new();

@@ -27,6 +27,8 @@ pub(crate) struct Plan {
     pub(crate) seconds: f64,
     /// The share of the time that the load may wait for its core before a mode refuses its result, if it is not the mode's own.
     pub(crate) waited_max: Option<f64>,
+    /// The same for the share of messages sent late.
+    pub(crate) late_max: Option<f64>,
     /// Where servers and load run; `None` leaves it to the kernel.
     pub(crate) cores: Option<Cores>,
 }
@@ -130,8 +132,9 @@ fn arguments(case: &Case, server: &Launched, plan: Plan) -> Vec<String> {
     arguments.extend(["--pid".to_owned(), server.pid().to_string()]);
     if case.is_timed() {
         arguments.extend(["--seconds".to_owned(), plan.seconds.to_string()]);
-        let most = plan.waited_max.map(|most| ["--waited-max".to_owned(), most.to_string()]);
-        arguments.extend(most.into_iter().flatten());
+        for (name, most) in [("--waited-max", plan.waited_max), ("--late-max", plan.late_max)] {
+            arguments.extend(most.into_iter().flat_map(|most| [name.to_owned(), most.to_string()]));
+        }
     }
     arguments
 }
