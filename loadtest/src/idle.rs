@@ -4,11 +4,13 @@
 //! the sockets is not in it, on purpose: it is the same for every server.
 
 use crate::launch::Launched;
-use crate::measure::{Memory, raise_open_files};
+use crate::measure::{Latency, Memory, Meter, Usage, raise_open_files};
+use crate::modes::report::{Kind, Late, Report, Words};
+use crate::modes::verdict::Verdict;
 use crate::reactor::{Ending, Message, Opcode, Peer, Premasked, Swarm, Target, Workload};
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::error::Error;
 use std::fs;
 use std::path::PathBuf;
@@ -72,14 +74,17 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Box<dyn Error>> {
         readings.anonymous_each()
     );
     println!("{} of {count} connections answered a ping afterwards", readings.answered);
-    if let Some(path) = &options.json {
-        fs::write(path, serde_json::to_string_pretty(&readings.as_json())?)?;
-    }
     let within = options.bytes_max.is_none_or(|most| bytes <= most);
     if let Some(most) = options.bytes_max {
         println!("at most {most:.0} bytes were asked for: {}", if within { "kept" } else { "not kept" });
     }
-    Ok(if within && readings.answered == count { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let verdict = readings.verdict(within);
+    let code = verdict.exit_code();
+    if let Some(path) = &options.json {
+        let frame = readings.into_json(url, &options, verdict);
+        fs::write(path, serde_json::to_string_pretty(&frame)?)?;
+    }
+    Ok(code)
 }
 
 fn explanation(options: &Options) -> String {
@@ -97,6 +102,8 @@ struct Readings {
     after: Memory,
     pinged: Memory,
     answered: usize,
+    /// From before the first connection is opened until all are idle.
+    usage: Usage,
 }
 
 impl Readings {
@@ -126,16 +133,47 @@ impl Readings {
         table
     }
 
-    fn as_json(&self) -> serde_json::Value {
-        json!({
-            "connections": self.count,
+    fn verdict(&self, within: bool) -> Verdict {
+        match (self.count - self.answered.min(self.count), within) {
+            (0, true) => Verdict::Ok,
+            (0, false) => Verdict::Failed(format!("{:.0} bytes per connection", self.resident_each())),
+            (silent, _) => Verdict::Failed(format!("{silent} connections did not answer a ping")),
+        }
+    }
+
+    /// The frame that all modes share, without latencies, and what only this mode reads.
+    fn into_json(self, url: String, options: &Options, verdict: Verdict) -> Value {
+        let own = json!({
+            "own_bytes_per_connection": self.resident_each(),
+            "anonymous_bytes_per_connection": self.anonymous_each(),
             "resident_before": self.before.resident,
             "resident_after": self.after.resident,
             "resident_after_pings": self.pinged.resident,
-            "resident_bytes_per_connection": self.resident_each(),
-            "anonymous_bytes_per_connection": self.anonymous_each(),
             "answered": self.answered,
-        })
+        });
+        let silent = (self.count - self.answered.min(self.count)) as u64;
+        let report = Report {
+            words: Words { mode: "idle", one: "idle connection", rated: "connections" },
+            url,
+            options: json!({ "connections": options.connections, "warm_up": options.warm_up }),
+            warm_up: 0.0,
+            connections: self.count,
+            count: self.count as u64,
+            rate_asked: None,
+            count_per_rated: 1.0,
+            latency: Latency::new(),
+            kind: Kind::Service,
+            late: Late::default(),
+            usage: self.usage,
+            bystander: None,
+            errors: (silent > 0).then(|| ("silent".to_owned(), silent)).into_iter().collect(),
+            verdict,
+        };
+        let mut frame = report.as_json();
+        if let (Value::Object(frame), Value::Object(own)) = (&mut frame, own) {
+            frame.extend(own);
+        }
+        frame
     }
 }
 
@@ -160,11 +198,13 @@ fn measure(
     }
     settle(&mut swarm, rest)?;
     let before = Memory::of(pid)?;
+    let meter = Meter::start(Some(pid))?;
     swarm.open(target, 0, count)?;
     settle(&mut swarm, rest)?;
     let after = Memory::of(pid)?;
+    let usage = meter.stop()?;
     let answered = ping_all(&mut swarm)?;
-    Ok(Readings { count, before, after, pinged: Memory::of(pid)?, answered })
+    Ok(Readings { count, before, after, pinged: Memory::of(pid)?, answered, usage })
 }
 
 fn ping_all(swarm: &mut Swarm) -> Result<usize, String> {
@@ -218,6 +258,11 @@ mod tests {
             measure(&target, std::process::id(), 40, 4, Duration::from_millis(50)).expect("measured");
         assert_eq!((readings.count, readings.answered), (40, 40));
         assert!(readings.table().to_string().contains("all idle"));
+        assert_eq!(
+            (readings.verdict(true), readings.verdict(true).to_string().as_str()),
+            (Verdict::Ok, "ok")
+        );
+        assert!(matches!(readings.verdict(false), Verdict::Failed(_)));
     }
 
     #[test]

@@ -84,17 +84,22 @@ fn serve(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
     }
     let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).unwrap_or_default();
     let accept = accept_for(key);
+    // Who reads the answer is a member: nobody publishes between the two.
+    let mut joining = lock(&shared.room);
     write!(stream, "HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: {accept}\r\n\r\n")?;
     let is_member = head.starts_with("GET /chat/");
+    // Takes messages for the room, and gives out none.
+    let publishes = head.starts_with("GET /publish");
     if is_member {
-        lock(&shared.room).members.push(stream.try_clone()?);
+        joining.members.push(stream.try_clone()?);
     }
+    drop(joining);
     let mut kept_back = Vec::new();
     loop {
         let (first, payload) = read_frame(&mut stream)?;
         let mut frame = vec![first, u8::try_from(payload.len()).unwrap_or(0)];
         frame.extend_from_slice(&payload);
-        match (first & 0x0f, is_member) {
+        match (first & 0x0f, is_member || publishes) {
             (8, _) => return stream.write_all(&frame),
             (9, _) => {
                 frame[0] = 0x8a;

@@ -7,11 +7,14 @@
 mod compare;
 mod hall;
 mod print;
+mod report;
 mod run;
 
 use crate::launch::Launched;
 use crate::measure::{Cores, raise_open_files};
+use crate::modes::Limits;
 use clap::Args;
+use serde::Serialize;
 use std::error::Error;
 use std::fs;
 use std::path::PathBuf;
@@ -37,6 +40,8 @@ pub(crate) struct Options {
     /// How often each of the two is measured undisturbed; where other work holds the cores, up to twice as often in all.
     #[arg(long, default_value_t = 3, requires = "compare_walk")]
     rounds: usize,
+    #[command(flatten)]
+    limits: Limits,
     /// Leaves it to the kernel which core runs what. Otherwise a server that we start is kept to one, and the load to another.
     #[arg(long)]
     no_pin: bool,
@@ -46,7 +51,7 @@ pub(crate) struct Options {
 }
 
 /// How large the room is and what happens in it.
-#[derive(Args, Clone)]
+#[derive(Args, Clone, Serialize)]
 struct Load {
     /// Connections in the room, one of which publishes.
     #[arg(long, default_value_t = 8_000, value_parser = clap::value_parser!(u32).range(1..))]
@@ -100,8 +105,8 @@ impl Server {
     }
 }
 
-/// Measures, prints, and says by the exit code whether every message came as it should (and, with `--compare-walk`, whether
-/// the slices keep their promise).
+/// Measures, prints, and says by the exit code whether every message came as it should, and the load was not in the way; with
+/// `--compare-walk`, whether the slices keep their promise.
 ///
 /// # Errors
 /// When a server cannot be started or the connections not be opened.
@@ -110,18 +115,17 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Box<dyn Error>> {
     let parted = !options.no_pin && options.url.is_none();
     let cores = if parted { Cores::two() } else { None };
     println!("{}", print::setting(&options.load, cores, options.url.is_none()));
-    let (numbers, good) = if options.compare_walk {
-        compare::run(&options.load, options.rounds, cores)?
-    } else {
-        single(&options, cores)?
-    };
+    if !options.compare_walk {
+        return single(&options, cores);
+    }
+    let (numbers, good) = compare::run(&options.load, options.rounds, cores)?;
     if let Some(path) = &options.json {
         fs::write(path, serde_json::to_string_pretty(&numbers)?)?;
     }
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn single(options: &Options, cores: Option<Cores>) -> Result<(serde_json::Value, bool), Box<dyn Error>> {
+fn single(options: &Options, cores: Option<Cores>) -> Result<ExitCode, Box<dyn Error>> {
     let server = match &options.url {
         Some(url) => {
             Server { origin: url.trim_end_matches('/').to_owned(), pid: options.pid, _launched: None }
@@ -130,7 +134,12 @@ fn single(options: &Options, cores: Option<Cores>) -> Result<(serde_json::Value,
     };
     let numbers = run::measure(&server, &options.load)?;
     println!("{}", print::numbers(&numbers));
-    Ok((numbers.as_json(), numbers.is_right()))
+    let report = numbers.into_report(&server, &options.load, options.limits);
+    println!("verdict: {}", report.verdict);
+    if let Some(path) = &options.json {
+        fs::write(path, serde_json::to_string_pretty(&report.as_json())?)?;
+    }
+    Ok(report.verdict.exit_code())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use crate::measure::{Cores, CpuShare, Faults, latency_table};
 use std::time::Duration;
 
 /// A message sent later than this after its plan is told.
-const LATE: Duration = Duration::from_millis(1);
+pub(super) const LATE: Duration = Duration::from_millis(1);
 
 /// What is about to be measured, and where.
 pub(super) fn setting(load: &Load, cores: Option<Cores>, ours: bool) -> String {

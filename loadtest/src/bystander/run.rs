@@ -2,7 +2,7 @@
 
 use super::hall::{Hall, Stream};
 use super::{Load, Server};
-use crate::measure::{CpuClock, CpuShare, Faults, Latency};
+use crate::measure::{CpuClock, CpuShare, Faults, Latency, Meter, Usage};
 use crate::reactor::{Opcode, PeerId, Premasked, Swarm, Target};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -34,6 +34,8 @@ pub(super) struct Numbers {
     pub(super) own_cpu: CpuShare,
     /// How the server did, if its process is known.
     pub(super) server_cpu: Option<CpuShare>,
+    /// What both used in the measured span alone.
+    pub(super) usage: Usage,
 }
 
 impl Numbers {
@@ -93,13 +95,13 @@ pub(super) fn measure(server: &Server, load: &Load) -> Result<Numbers, String> {
     );
     let (own, theirs) =
         (CpuClock::start(None)?, server.pid.map(|pid| CpuClock::start(Some(pid))).transpose()?);
-    stage.play(&mut hall, load).map_err(|error| error.to_string())?;
+    let usage = stage.play(&mut hall, load, server.pid)?;
     let (own_cpu, server_cpu) = (own.share()?, theirs.map(|clock| clock.share()).transpose()?);
     stage.drain(&mut hall, Duration::from_secs_f64(load.drain)).map_err(|error| error.to_string())?;
-    Ok(numbers(hall, own_cpu, server_cpu))
+    Ok(numbers(hall, own_cpu, server_cpu, usage))
 }
 
-fn numbers(hall: Hall, own_cpu: CpuShare, server_cpu: Option<CpuShare>) -> Numbers {
+fn numbers(hall: Hall, own_cpu: CpuShare, server_cpu: Option<CpuShare>, usage: Usage) -> Numbers {
     let mut late = hall.room.late;
     late.add(&hall.echo.late);
     Numbers {
@@ -112,26 +114,31 @@ fn numbers(hall: Hall, own_cpu: CpuShare, server_cpu: Option<CpuShare>) -> Numbe
         endings: hall.endings,
         own_cpu,
         server_cpu,
+        usage,
     }
 }
 
 impl Stage {
     /// Keeps the plan for as long as the load asks.
-    fn play(&mut self, hall: &mut Hall, load: &Load) -> std::io::Result<()> {
+    fn play(&mut self, hall: &mut Hall, load: &Load, server: Option<u32>) -> Result<Usage, String> {
         let start = Instant::now();
         let measured_from = start + Duration::from_secs_f64(load.warm_up);
         let end = measured_from + Duration::from_secs_f64(load.seconds);
         hall.room.start(start, measured_from);
         hall.echo.start(start, measured_from);
+        let mut meter = None;
         loop {
             let now = Instant::now();
+            if meter.is_none() && now >= measured_from {
+                meter = Some(Meter::start(server)?);
+            }
             // Also at the end: what a stall kept us from sending was planned all the same.
             self.send_what_is_due(hall, now, end);
-            if now >= end {
-                return Ok(());
+            if let Some(meter) = meter.as_ref().filter(|_| now >= end) {
+                return meter.stop();
             }
             let due = hall.room.due().min(hall.echo.due()).min(end);
-            self.turn(hall, sleep_until(due, now))?;
+            self.turn(hall, sleep_until(due, now)).map_err(|error| error.to_string())?;
         }
     }
 

@@ -10,20 +10,21 @@ use std::time::Duration;
 fn meet(mischief: Mischief) -> Result<Numbers, String> {
     let origin = synthetic::start(mischief).expect("a free port");
     let server = Server { origin, pid: Some(std::process::id()), _launched: None };
-    measure(
-        &server,
-        &Load {
-            members: 4,
-            rate: 100.0,
-            echo_rate: 100.0,
-            size: 64,
-            seconds: 0.35,
-            warm_up: 0.05,
-            drain: 1.0,
-            room_path: "/chat/bystander".to_owned(),
-            echo_path: "/echo".to_owned(),
-        },
-    )
+    measure(&server, &load())
+}
+
+fn load() -> Load {
+    Load {
+        members: 4,
+        rate: 100.0,
+        echo_rate: 100.0,
+        size: 64,
+        seconds: 0.35,
+        warm_up: 0.05,
+        drain: 1.0,
+        room_path: "/chat/bystander".to_owned(),
+        echo_path: "/echo".to_owned(),
+    }
 }
 
 #[test]
@@ -50,8 +51,11 @@ fn a_server_that_is_wrong_once_is_found_wrong_in_that_way() {
         assert_eq!(numbers.room_faults, faults, "{mischief:?}");
         assert_eq!(numbers.echo_faults, none, "{mischief:?}");
         assert!(!numbers.is_right(), "{mischief:?}");
-        let report = numbers.as_json();
-        assert_eq!(report["room_faults"]["lost"], faults.lost);
+        assert_eq!(numbers.as_json()["room_faults"]["lost"], faults.lost);
+        let server = Server { origin: String::new(), pid: None, _launched: None };
+        let report = numbers.into_report(&server, &load(), Limits { late_max: 1.0, waited_max: 1.0 });
+        assert_eq!(report.errors.values().sum::<u64>(), faults.total(), "{mischief:?}");
+        assert!(report.verdict.to_string().starts_with("failed: "), "{}", report.verdict);
     }
 }
 

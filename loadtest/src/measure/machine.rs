@@ -24,6 +24,13 @@ impl Cores {
         Some(Self { server: allowed.next()?, load: allowed.next()? })
     }
 
+    /// The load's core as asked for, and another for the server, if there is another.
+    pub(crate) fn with_load_on(load: usize) -> Option<Self> {
+        let set = sched_getaffinity(None).ok()?;
+        let server = (0..CpuSet::MAX_CPU).find(|&core| set.is_set(core) && core != load)?;
+        (load < CpuSet::MAX_CPU && set.is_set(load)).then_some(Self { server, load })
+    }
+
     /// Keeps a server that we started to its core, with all its threads, and then this thread to the other.
     ///
     /// # Errors
@@ -84,6 +91,10 @@ mod tests {
     #[test]
     fn two_cores_are_two() {
         assert!(Cores::two().is_none_or(|cores| cores.server != cores.load));
+        for cores in Cores::two().into_iter() {
+            assert_eq!(Cores::with_load_on(cores.load), Some(cores));
+            assert_eq!(Cores::with_load_on(CpuSet::MAX_CPU), None);
+        }
         let nobody = Cores { server: 0, load: 0 }.part(u32::MAX);
         assert!(nobody.is_err(), "there is no such process");
     }

@@ -89,7 +89,7 @@ impl CpuClock {
 }
 
 /// The second field of `schedstat`: time spent ready, but not running.
-fn nanoseconds_waited(pid: u32) -> Option<u64> {
+pub(super) fn nanoseconds_waited(pid: u32) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
     text.split_whitespace().nth(1)?.parse().ok()
 }

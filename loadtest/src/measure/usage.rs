@@ -1,6 +1,6 @@
 //! What the load's thread and the server's process used between two moments, in nanoseconds where the kernel tells.
 
-use super::process::{CpuShare, Memory, cpu_seconds};
+use super::process::{CpuShare, Memory, cpu_seconds, nanoseconds_waited};
 use std::fs;
 use std::time::Instant;
 
@@ -31,6 +31,8 @@ pub(crate) struct ServerUsage {
     pub(crate) pid: u32,
     /// Processor time of all its threads.
     pub(crate) cpu_seconds: f64,
+    /// The share of the time in which its first thread was ready to run and had no core, where the kernel tells.
+    pub(crate) waited: Option<f64>,
     /// Resident bytes at the end of the span.
     pub(crate) resident: u64,
 }
@@ -59,13 +61,15 @@ impl Meter {
                 used: load.map_or(0.0, |load| share(load.ran)),
                 waited: load.map(|load| share(load.waited)),
             },
-            server: self.server.map(|(pid, then)| Self::server(pid, then)).transpose()?,
+            server: self.server.map(|(pid, then)| Self::server(pid, then, share)).transpose()?,
         })
     }
 
-    fn server(pid: u32, then: Spent) -> Result<ServerUsage, String> {
-        let cpu_seconds = Spent::of(pid)?.since(then);
-        Ok(ServerUsage { pid, cpu_seconds, resident: Memory::of(pid)?.resident })
+    fn server(pid: u32, then: Spent, share: impl Fn(u64) -> f64) -> Result<ServerUsage, String> {
+        let now = Spent::of(pid)?;
+        let waited = now.waited.zip(then.waited).map(|(now, then)| share(now.saturating_sub(then)));
+        let resident = Memory::of(pid)?.resident;
+        Ok(ServerUsage { pid, cpu_seconds: now.since(then), waited, resident })
     }
 }
 
@@ -98,11 +102,13 @@ struct Spent {
     ticks: f64,
     /// In nanoseconds, of the threads that live.
     threads: f64,
+    /// Nanoseconds for which the first thread waited for a core.
+    waited: Option<u64>,
 }
 
 impl Spent {
     fn of(pid: u32) -> Result<Self, String> {
-        Ok(Self { ticks: cpu_seconds(pid)?, threads: threads_seconds(pid) })
+        Ok(Self { ticks: cpu_seconds(pid)?, threads: threads_seconds(pid), waited: nanoseconds_waited(pid) })
     }
 
     /// Nanoseconds, unless threads have ended meanwhile and taken theirs along.
@@ -142,8 +148,8 @@ mod tests {
 
     #[test]
     fn threads_that_have_ended_are_in_the_ticks() {
-        let then = Spent { ticks: 1.0, threads: 1.0 };
-        assert_eq!(Spent { ticks: 1.52, threads: 1.5 }.since(then), 0.5);
-        assert_eq!(Spent { ticks: 3.0, threads: 1.5 }.since(then), 2.0);
+        let spent = |ticks, threads| Spent { ticks, threads, waited: None };
+        assert_eq!(spent(1.52, 1.5).since(spent(1.0, 1.0)), 0.5);
+        assert_eq!(spent(3.0, 1.5).since(spent(1.0, 1.0)), 2.0);
     }
 }

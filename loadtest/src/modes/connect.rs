@@ -107,7 +107,7 @@ pub(super) fn measure(
         count: visits.count,
         rate_asked: options.rate,
         count_per_rated: 1.0,
-        verdict: Verdict::new(&evidence, &options.common),
+        verdict: Verdict::new(&evidence, &options.common.limits),
         latency: visits.latency,
         kind,
         late,

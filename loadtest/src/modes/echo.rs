@@ -84,7 +84,7 @@ pub(super) fn measure(options: &Options, url: &str, pid: Option<u32>) -> Result<
         count: flow.counts.counted,
         rate_asked: options.rate,
         count_per_rated: 1.0,
-        verdict: Verdict::new(&evidence, &options.common),
+        verdict: Verdict::new(&evidence, &options.common.limits),
         latency: flow.latency,
         kind,
         late,

@@ -97,11 +97,11 @@ pub(super) fn measure(options: &Options, url: &str, pid: Option<u32>) -> Result<
     let room = play.stage.flows.swap_remove(0);
     let (kind, late) = (kind(options.rate), Late::of(&room.counts));
     let mut evidence = Evidence { count: room.counts.counted, kind, late, load: usage.load, errors: &errors };
-    let mut verdict = Verdict::new(&evidence, &options.common);
+    let mut verdict = Verdict::new(&evidence, &options.common.limits);
     if let (Verdict::Ok, Some(echo)) = (&verdict, &echo) {
         // The bystander's plan is open also where the room is closed.
         (evidence.late, evidence.kind) = (Late::of(&echo.counts), super::report::Kind::Planned);
-        verdict = Verdict::new(&evidence, &options.common);
+        verdict = Verdict::new(&evidence, &options.common.limits);
     }
     Ok(Report {
         words: Words { mode: "fanout", one: "delivery", rated: "messages" },

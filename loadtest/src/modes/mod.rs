@@ -12,7 +12,7 @@ mod progress;
 pub(crate) mod report;
 mod subject;
 mod traffic;
-mod verdict;
+pub(crate) mod verdict;
 mod visits;
 
 use clap::Args;
@@ -40,19 +40,27 @@ pub(crate) struct Common {
     #[arg(long, requires = "url")]
     #[serde(skip)]
     pub(crate) pid: Option<u32>,
-    /// Keeps the load to this core. Otherwise, where we start the server, it is kept to one core and the load to another.
+    /// Keeps the load to this core. A server that we start is kept to another, with or without this.
     #[arg(long)]
     pub(crate) core: Option<usize>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) limits: Limits,
+    /// Writes the result as JSON.
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
+    pub(crate) json: Option<PathBuf>,
+}
+
+/// Beyond which a load is in its own way.
+#[derive(Args, Clone, Copy, Serialize, Debug)]
+pub(crate) struct Limits {
     /// Refuses the result when more than this share of the messages was sent over 1 ms late.
     #[arg(long, default_value_t = 0.01, value_name = "SHARE", value_parser = not_negative)]
     pub(crate) late_max: f64,
     /// Refuses the result when the load was ready to run, but had no core, for more than this share of the time.
     #[arg(long, default_value_t = 0.05, value_name = "SHARE", value_parser = not_negative)]
     pub(crate) waited_max: f64,
-    /// Writes the result as JSON.
-    #[arg(long, value_name = "FILE")]
-    #[serde(skip)]
-    pub(crate) json: Option<PathBuf>,
 }
 
 impl Common {

@@ -6,12 +6,18 @@ use crate::measure::{CpuShare, latency_table, milliseconds};
 /// An idle core cannot be told from one that waits for the server below this.
 const BUSY: f64 = 0.97;
 
+/// A server that does less than this share of what was asked did not keep up.
+const KEPT_UP: f64 = 0.98;
+
 /// All that there is to say.
 pub(super) fn report(report: &Report) -> String {
     let name = format!("{}, {}", report.words.one, from(report.kind));
     let mut rows = vec![(name.as_str(), &report.latency)];
     rows.extend(report.bystander.as_ref().map(|echo| ("bystander's echo, from plan", echo)));
     let mut lines = vec![String::new(), latency_table(&rows).to_string(), rate(report)];
+    if report.rate_asked.is_some_and(|asked| report.rate_achieved() < asked * KEPT_UP) {
+        lines.push("what was asked was not reached: the latencies are those of a growing queue".to_owned());
+    }
     lines.extend(plan(report));
     lines.push(format!("load: {} of a core", share(report.usage.load)));
     if report.kind == Kind::Service && report.usage.load.used >= BUSY {
@@ -60,9 +66,10 @@ fn server(report: &Report) -> String {
     let Some((server, each)) = report.usage.server.zip(report.cpu_us_per_count()) else {
         return "server: its process is not known (--pid)".to_owned();
     };
+    let used = server.cpu_seconds / report.usage.seconds;
     format!(
-        "server: {:.1} % of a core, {:.3} s of processor time, {each:.3} µs per {}; {:.1} MiB resident",
-        server.cpu_seconds / report.usage.seconds * 100.0,
+        "server: {} of a core, {:.3} s of processor time, {each:.3} µs per {}; {:.1} MiB resident",
+        share(CpuShare { used, waited: server.waited }),
         server.cpu_seconds,
         report.words.one,
         server.resident as f64 / f64::from(1 << 20)

@@ -29,11 +29,11 @@ impl Subject {
             (url, _) => url.clone().unwrap_or_default(),
         };
         let place = match (common.core, &launched) {
-            (Some(core), _) => {
+            (core, Some(server)) => part(server.pid(), core)?,
+            (Some(core), None) => {
                 keep_to(core)?;
                 format!("the load is kept to core {core}")
             }
-            (None, Some(server)) => part(server.pid())?,
             (None, None) => "the load runs where the kernel likes".to_owned(),
         };
         let pid = launched.as_ref().map(Launched::pid).or(common.pid);
@@ -46,8 +46,14 @@ impl Subject {
     }
 }
 
-fn part(server: u32) -> Result<String, String> {
-    let Some(cores) = Cores::two() else {
+fn part(server: u32, load: Option<usize>) -> Result<String, String> {
+    let cores = match load {
+        Some(core) => {
+            Some(Cores::with_load_on(core).ok_or_else(|| format!("no core {core} beside another"))?)
+        }
+        None => Cores::two(),
+    };
+    let Some(cores) = cores else {
         return Ok("server and load share the only core".to_owned());
     };
     cores.part(server)?;

@@ -35,6 +35,8 @@ fn measure(origin: &str, line: &str) -> Report {
         Command::Echo(options) => echo::measure(&options, &echo, Some(pid)),
         Command::Fanout(mut options) => {
             options.bystander = options.bystander.map(|_| echo);
+            options.publish_url =
+                (options.publishers > options.subscribers).then(|| format!("{origin}/publish"));
             fanout::measure(&options, &room, Some(pid))
         }
         Command::Connect(options) => connect::measure(&options, Errand::Handshake, &echo, Some(pid)),
@@ -88,7 +90,7 @@ fn each_fault_of_an_echo_is_told_by_its_kind() {
         (Mischief::Swap, &[("swapped", 1)]),
         (Mischief::Alter, &[("altered", 1), ("lost", 1)]),
     ];
-    const LINE: &str = "echo --connections 1 --seconds 0.3 --warmup 0 --drain 0.3";
+    const LINE: &str = "echo --connections 1 --seconds 0.3 --warmup 0 --drain 0.5";
     for (mischief, errors) in table {
         // A second message is under way, so that there is one to be overtaken by.
         let report = echoes(mischief, &format!("{LINE} --window 2"));
@@ -105,7 +107,7 @@ fn each_fault_of_a_room_is_told_by_its_kind() {
     let table = [(Mischief::Lose, "lost"), (Mischief::Double, "doubled"), (Mischief::Swap, "swapped")];
     for (mischief, kind) in table {
         let origin = synthetic::start(mischief).expect("a free port");
-        let line = "fanout --subscribers 4 --seconds 0.3 --warmup 0 --drain 0.3 --rate 100";
+        let line = "fanout --subscribers 4 --seconds 0.3 --warmup 0 --drain 0.5 --rate 100";
         let report = measure(&origin, line);
         assert_eq!(report.errors, BTreeMap::from([(kind.to_owned(), 1)]), "{mischief:?}");
     }
@@ -126,6 +128,14 @@ fn a_room_and_its_bystander_are_measured_side_by_side() {
 }
 
 #[test]
+fn publishers_may_stand_outside_the_room() {
+    let origin = synthetic::start(Mischief::None).expect("a free port");
+    let report = measure(&origin, "fanout --subscribers 2 --publishers 3 --seconds 0.2 --warmup 0");
+    assert_eq!((report.errors.len(), report.connections), (0, 5));
+    assert!(report.count > 0 && report.latency.count().is_multiple_of(2), "{}", report.count);
+}
+
+#[test]
 fn handshakes_and_visits_are_counted_until_there_are_enough() {
     let origin = synthetic::start(Mischief::None).expect("a free port");
     for line in [
@@ -138,6 +148,10 @@ fn handshakes_and_visits_are_counted_until_there_are_enough() {
         assert!((40..=60).contains(&report.count), "{line}: {}", report.count);
         assert_eq!(report.verdict, Verdict::Ok, "{line}");
     }
+    let crowded = measure(&origin, "churn --rate 50000 --concurrency 2 --seconds 0.2 --warmup 0");
+    let waited = crowded.latency.count();
+    assert!((9_000..=10_001).contains(&waited), "{waited}: who never found room has waited too");
+    assert!(p(&crowded, 50.0) > 40.0, "{} ms", p(&crowded, 50.0));
     let wrong = synthetic::start_echo(Mischief::Alter).expect("a free port");
     let report = measure(&wrong, "churn --connections 20 --concurrency 2 --warmup 0");
     assert_eq!(report.errors["altered"], 1);
@@ -160,7 +174,7 @@ fn what_is_refused_and_what_is_failed() {
         let late = Late { planned: 1_000, count: late, ..Late::default() };
         let load = CpuShare { used, waited: Some(waited) };
         let evidence = Evidence { count: 10, kind, late, load, errors: &errors };
-        let words = Verdict::new(&evidence, &options.common).to_string();
+        let words = Verdict::new(&evidence, &options.common.limits).to_string();
         words.split(':').next().unwrap_or_default().to_owned()
     };
     use Kind::{Planned, Service};

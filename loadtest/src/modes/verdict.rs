@@ -1,6 +1,6 @@
 //! What a result is worth: whether the server was right, and whether the load was in the way.
 
-use super::Common;
+use super::Limits;
 use super::report::{Kind, Late};
 use crate::measure::CpuShare;
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use std::process::ExitCode;
 const USED_MAX: f64 = 0.97;
 
 /// What did not come within the patience of a run. A load that was in the way may have caused it.
-pub(super) const LOST: &str = "lost";
+pub(crate) const LOST: &str = "lost";
 
 /// The verdict on a result.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -36,7 +36,7 @@ impl fmt::Display for Verdict {
 
 impl Verdict {
     /// 0, 3 or 1.
-    pub(super) fn exit_code(&self) -> ExitCode {
+    pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Ok => ExitCode::SUCCESS,
             Self::Refused(_) => ExitCode::from(3),
@@ -45,7 +45,7 @@ impl Verdict {
     }
 
     /// Judges; a wrong reply weighs more than a load in the way, and that more than a reply that is only missing.
-    pub(super) fn new(evidence: &Evidence<'_>, limits: &Common) -> Self {
+    pub(crate) fn new(evidence: &Evidence<'_>, limits: &Limits) -> Self {
         let wrong = |(kind, _): &(&String, &u64)| *kind != LOST;
         if let Some(words) = in_words(evidence.errors.iter().filter(wrong)) {
             return Self::Failed(words);
@@ -62,21 +62,21 @@ impl Verdict {
 }
 
 /// What is judged.
-pub(super) struct Evidence<'a> {
+pub(crate) struct Evidence<'a> {
     /// What came.
-    pub(super) count: u64,
+    pub(crate) count: u64,
     /// Whether there was a plan.
-    pub(super) kind: Kind,
+    pub(crate) kind: Kind,
     /// How it was kept.
-    pub(super) late: Late,
+    pub(crate) late: Late,
     /// How the load fared with its core.
-    pub(super) load: CpuShare,
+    pub(crate) load: CpuShare,
     /// What was wrong.
-    pub(super) errors: &'a BTreeMap<String, u64>,
+    pub(crate) errors: &'a BTreeMap<String, u64>,
 }
 
 impl Evidence<'_> {
-    fn why_refused(&self, limits: &Common) -> Option<String> {
+    fn why_refused(&self, limits: &Limits) -> Option<String> {
         let open = self.kind == Kind::Planned;
         let late = self.late.count as f64 / self.late.planned.max(1) as f64;
         let waited = self.load.waited.unwrap_or(0.0);

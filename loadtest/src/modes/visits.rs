@@ -84,19 +84,28 @@ impl Visits {
         }
     }
 
-    fn begin(&mut self, swarm: &mut Swarm, target: &Rc<Target>, planned: Instant, now: Instant) {
+    fn begin(&mut self, swarm: &mut Swarm, target: &Rc<Target>, planned: Instant) {
         let visit = Visit { planned, number: self.numbers, is_echoed: false };
         self.numbers += 1;
-        let delay = now.saturating_duration_since(planned);
-        if self.measured_from.is_some_and(|from| planned >= from) {
-            self.plan.0 += 1;
-            self.plan.1 += u64::from(delay > LATE);
-            self.plan.2 = self.plan.2.max(delay);
-        }
         let seat = self.under_way.insert(visit);
         if let Err(error) = swarm.connect(target, seat) {
             self.under_way.remove(seat);
             self.fail(format!("no socket: {}", error.kind()));
+        }
+    }
+
+    fn record(&mut self, planned: Instant, at: Instant) {
+        if self.measured_from.is_some_and(|from| planned >= from) {
+            self.latency.record(at.saturating_duration_since(planned));
+        }
+    }
+
+    /// How long after its plan a visit begins by our own fault.
+    fn count_delay(&mut self, planned: Instant, delay: Duration) {
+        if self.measured_from.is_some_and(|from| planned >= from) {
+            self.plan.0 += 1;
+            self.plan.1 += u64::from(delay > LATE);
+            self.plan.2 = self.plan.2.max(delay);
         }
     }
 
@@ -107,11 +116,8 @@ impl Visits {
 
     fn done(&mut self, seat: usize, at: Instant) {
         let visit = self.under_way.remove(seat);
-        let Some(from) = self.measured_from else { return };
-        self.count += u64::from(!self.ended);
-        if visit.planned >= from {
-            self.latency.record(at.saturating_duration_since(visit.planned));
-        }
+        self.count += u64::from(self.measured_from.is_some() && !self.ended);
+        self.record(visit.planned, at);
     }
 }
 
@@ -165,13 +171,16 @@ pub(super) struct Round {
     pace: Pace,
     start: Instant,
     begun: u64,
+    /// When the server last had as many visitors as there may be. A visit planned before is not late by our fault.
+    full_at: Instant,
 }
 
 impl Round {
     pub(super) fn new(url: &str, errand: Errand, pace: Pace) -> Result<Self, String> {
         let swarm = Swarm::new().map_err(|error| error.to_string())?;
         let (target, visits) = (Target::new(url)?, Visits::new(errand));
-        Ok(Self { swarm, target, visits, pace, start: Instant::now(), begun: 0 })
+        let now = Instant::now();
+        Ok(Self { swarm, target, visits, pace, start: now, begun: 0, full_at: now })
     }
 
     /// Visits until the time is over, or as many were counted as asked for, and waits for those still under way.
@@ -190,6 +199,7 @@ impl Round {
         let usage = meter.stop()?;
         progress.finish();
         self.visits.ended = true;
+        self.give_up(Instant::now().min(end));
         self.drain(Instant::now() + span.drain)?;
         Ok((self.visits, usage))
     }
@@ -212,17 +222,32 @@ impl Round {
         for _ in 0..BURST {
             let planned = self.next_planned(now);
             let is_full = self.visits.under_way.len() >= self.pace.concurrency;
-            if is_full || planned > now {
-                return if is_full { self.start + NEVER } else { planned };
+            if is_full {
+                self.full_at = now;
+                return self.start + NEVER;
+            }
+            if planned > now {
+                return planned;
             }
             self.begun += 1;
-            self.visits.begin(&mut self.swarm, &self.target, planned, now);
+            self.visits.count_delay(planned, now.saturating_duration_since(planned.max(self.full_at)));
+            self.visits.begin(&mut self.swarm, &self.target, planned);
         }
         now
     }
 
     fn next_planned(&self, now: Instant) -> Instant {
         self.pace.rate.map_or(now, |rate| self.start + Duration::from_secs_f64(self.begun as f64 / rate))
+    }
+
+    /// What was planned and never found room has waited until now at least: leaving it out would hide the longest waits.
+    fn give_up(&mut self, end: Instant) {
+        let is_enough = self.pace.count_max.is_some_and(|most| self.visits.count >= most);
+        let open = self.pace.rate.is_some() && !is_enough;
+        while open && self.next_planned(end) < end {
+            self.visits.record(self.next_planned(end), end);
+            self.begun += 1;
+        }
     }
 
     fn drain(&mut self, end: Instant) -> Result<(), String> {

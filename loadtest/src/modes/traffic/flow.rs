@@ -67,7 +67,10 @@ pub(crate) struct Flow {
     start: Instant,
     next: Instant,
     sent: u64,
-    measured: (Instant, Instant),
+    /// What is planned from then on is measured.
+    measured_from: Instant,
+    /// Whether the measured span is running: arrivals count as long as processor time is counted.
+    pub(super) is_counting: bool,
 }
 
 impl Flow {
@@ -87,13 +90,14 @@ impl Flow {
             start: now,
             next: now,
             sent: 0,
-            measured: (now, now),
+            measured_from: now,
+            is_counting: false,
         }
     }
 
-    /// Begins now; what is planned between the two times is measured.
-    pub(super) fn start(&mut self, now: Instant, measured: (Instant, Instant)) {
-        (self.start, self.next, self.measured) = (now, now, measured);
+    /// Begins now; what is planned from `measured_from` on is measured.
+    pub(super) fn start(&mut self, now: Instant, measured_from: Instant) {
+        (self.start, self.next, self.measured_from) = (now, now, measured_from);
     }
 
     /// When the next message is to be sent, in an open loop.
@@ -133,7 +137,7 @@ impl Flow {
                 let number = stream.plan(now);
                 self.pattern.stamp(&mut self.frame, index, number);
                 bytes.extend_from_slice(self.frame.as_bytes());
-                self.counts.planned += u64::from(now >= self.measured.0);
+                self.counts.planned += u64::from(now >= self.measured_from);
             }
             if let Some(peer) = swarm.peer(stream.sender) {
                 peer.send(&bytes);
@@ -154,7 +158,7 @@ impl Flow {
     }
 
     fn count_planned(&mut self, delay: Duration) {
-        if self.next >= self.measured.0 {
+        if self.next >= self.measured_from {
             self.counts.planned += 1;
             self.counts.late += u64::from(delay > LATE);
             self.counts.late_max = self.counts.late_max.max(delay);
@@ -202,9 +206,8 @@ impl Flow {
     }
 
     fn record(&mut self, planned: Instant, at: Instant) {
-        let (from, end) = self.measured;
-        self.counts.counted += u64::from(at >= from && at < end);
-        if planned >= from {
+        self.counts.counted += u64::from(self.is_counting);
+        if planned >= self.measured_from {
             self.latency.record(at.saturating_duration_since(planned));
         }
     }

@@ -103,12 +103,14 @@ impl Play {
         let start = Instant::now();
         let from = start + span.warm_up;
         let end = from + span.measured;
-        self.stage.flows.iter_mut().for_each(|flow| flow.start(start, (from, end)));
+        self.stage.flows.iter_mut().for_each(|flow| flow.start(start, from));
         let mut progress = Progress::new(span.warm_up + span.measured);
         self.play_until(from, end, &mut progress)?;
         let meter = Meter::start(server)?;
+        self.stage.flows.iter_mut().for_each(|flow| flow.is_counting = true);
         self.play_until(end, end, &mut progress)?;
         let usage = meter.stop()?;
+        self.stage.flows.iter_mut().for_each(|flow| flow.is_counting = false);
         progress.finish();
         self.catch_up(end)?;
         self.drain(span.drain)?;
