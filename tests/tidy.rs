@@ -176,7 +176,8 @@ fn no_crate_has_unsafe_code() {
         let source = fs::read_to_string(root().join(krate)).unwrap();
         assert!(source.contains("#![forbid(unsafe_code)]"), "{krate}");
     }
-    for (name, source) in files("tests", &["main.rs"]) {
+    let roots = [files("tests", &["main.rs"]), files("loadtest/peers/src", &[".rs"])].concat();
+    for (name, source) in roots {
         assert!(source.contains("#![forbid(unsafe_code)]"), "{name}");
     }
 }
