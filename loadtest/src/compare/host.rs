@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::process::Command;
-use std::thread;
 
 /// Facts with their names.
 pub(crate) fn facts() -> Vec<(&'static str, String)> {
-    let cores = thread::available_parallelism().map_or(0, usize::from);
+    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    // Not what this process may use: it has kept itself to one.
+    let cores = cpuinfo.lines().filter(|line| line.starts_with("processor")).count();
     vec![
-        ("processor", processor(&fs::read_to_string("/proc/cpuinfo").unwrap_or_default())),
+        ("processor", processor(&cpuinfo)),
         ("cores", cores.to_string()),
         ("kernel", fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned()),
         ("date", says("date", &["-u", "+%Y-%m-%d %H:%M UTC"])),

@@ -76,7 +76,7 @@ pub(crate) fn percentiles(title: &str, lines: &[(&str, Vec<(f64, f64)>)]) -> Res
             .build_cartesian_2d((1.0..right).log_scale(), (low * 0.8..high * 1.25).log_scale())?;
         chart
             .configure_mesh()
-            .x_label_formatter(&|nines: &f64| format!("{} %", (1.0 - 1.0 / nines) * 100.0))
+            .x_label_formatter(&|nines: &f64| format!("{} %", ((1.0 - 1.0 / nines) * 1e8).round() / 1e6))
             .y_desc("ms")
             .x_desc("percentile")
             .draw()?;
