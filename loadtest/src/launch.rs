@@ -31,17 +31,21 @@ impl Launched {
     /// The binary is the one beside this executable, built first where the sources are at hand;
     /// `FANLINE_BIN` names another.
     pub(crate) fn start(extra_args: &[&str]) -> Result<Launched, Error> {
-        let binary = locate_binary()?;
-        let mut child = Command::new(&binary)
-            .args(["--listen", "127.0.0.1:0"])
-            .args(extra_args)
+        let mut command = Command::new(locate_binary()?);
+        command.args(["--listen", "127.0.0.1:0"]).args(extra_args);
+        Self::spawn(command)
+    }
+
+    /// Starts any server that prints `listening on http://HOST:PORT` once it does.
+    pub(crate) fn spawn(mut command: Command) -> Result<Launched, Error> {
+        let mut child = command
             // It is a word to this harness; the server has variables of its own.
             .env_remove("FANLINE_BIN")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .map_err(|error| Error::Spawn(binary, error))?;
+            .map_err(|error| Error::Spawn(command.get_program().into(), error))?;
         let log = keep_tail(child.stderr.take());
         let lines = read_lines(child.stdout.take());
         let mut launched = Launched { child, origin: String::new() };
@@ -95,7 +99,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 /// Finds the binary beside this executable; a build makes sure that it is there and fresh.
-fn locate_binary() -> Result<PathBuf, Error> {
+pub(crate) fn locate_binary() -> Result<PathBuf, Error> {
     if let Some(path) = env::var_os("FANLINE_BIN") {
         return Ok(path.into());
     }

@@ -4,6 +4,7 @@
 mod autobahn;
 mod bystander;
 mod client;
+mod compare;
 mod conform;
 mod idle;
 mod launch;
@@ -33,6 +34,8 @@ enum Mode {
     Bystander(bystander::Options),
     /// Measures connections that come, have one message echoed, close, and come again.
     Churn(modes::connect::Options),
+    /// Compares our server with its peers: each in turn, pinned, as ratios with their spread.
+    Compare(compare::Options),
     /// Measures handshakes: TCP connect and upgrade.
     Connect(modes::connect::Options),
     /// Checks a server against RFC 6455, RFC 7692 and RFC 9112, case by case.
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Mode::Autobahn(options) => autobahn::run(options),
         Mode::Bystander(options) => bystander::run(options),
         Mode::Churn(options) => modes::connect::churn(options),
+        Mode::Compare(options) => compare::run(options),
         Mode::Connect(options) => modes::connect::connect(options),
         Mode::Conform(options) => conform::run(options),
         Mode::Echo(options) => modes::echo::run(options),

@@ -71,7 +71,7 @@ fn install_in(folder: PathBuf, build: impl FnOnce(&Path) -> Result<(), String>) 
 }
 
 /// Lets one process install at a time; the lock ends with the returned file.
-fn lock(folder: &Path) -> Result<File, String> {
+pub(crate) fn lock(folder: &Path) -> Result<File, String> {
     let path = folder.with_extension("lock");
     let failed = |error: &dyn std::fmt::Display| format!("cannot lock {}: {error}", path.display());
     if let Some(parent) = path.parent() {
@@ -124,7 +124,7 @@ fn sorted(mut names: Vec<String>) -> Vec<String> {
 }
 
 /// Runs a command whose words matter only when it fails.
-fn quietly(command: &mut Command) -> Result<(), String> {
+pub(crate) fn quietly(command: &mut Command) -> Result<(), String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output =
         command.stdin(Stdio::null()).output().map_err(|error| format!("cannot run {program}: {error}"))?;
@@ -149,7 +149,8 @@ fn fingerprint(python2: &Path) -> String {
     })
 }
 
-fn cache() -> Result<PathBuf, String> {
+/// Where installed things are kept between runs.
+pub(crate) fn cache() -> Result<PathBuf, String> {
     let variable = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let folder = variable("FANLINE_CACHE")
         .or_else(|| variable("XDG_CACHE_HOME").map(|cache| cache.join("fanline")))

@@ -8,6 +8,8 @@ mod report;
 mod runner;
 mod suite;
 
+pub(crate) use install::{cache, lock, quietly};
+
 use crate::launch::Launched;
 use catalogue::{CaseId, Profile};
 use clap::Args;
