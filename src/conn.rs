@@ -116,11 +116,6 @@ impl Default for Conn {
 }
 
 impl Conn {
-    /// A connection that is open already, as if the handshake had just been answered.
-    pub fn opened(deflate: Option<DeflateParams>) -> Self {
-        Self { phase: Phase::Open(Session::new(deflate)) }
-    }
-
     /// Which phase the connection is in.
     pub fn stage(&self) -> Stage {
         match &self.phase {

@@ -88,6 +88,7 @@ impl Context<'_> {
             Some(compressed) => self.outbound.push_message(opcode, true, compressed),
             None => self.outbound.push_message(opcode, false, payload),
         }
+        self.shared.deflater.trim(self.shared.rules.limits.outbound_bytes_low);
         self.shared.metrics.replies.add(1);
         Ok(())
     }

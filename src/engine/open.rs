@@ -4,7 +4,6 @@ use super::context::Opening;
 use super::handler::{Admission, Handler};
 use super::read::{context, leave_all};
 use super::{Engine, Transport, get};
-use crate::conn::Conn;
 use crate::http::head::Request;
 use crate::http::response::{Refusal, Response};
 use crate::http::upgrade::{Granted, Upgrade};
@@ -131,20 +130,5 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         peer.conn.hang_up(&mut peer.outbound);
         peer.queue_flush(&mut self.owing);
         self.enter_phase(id);
-    }
-
-    /// A connection in the open phase from the start, for simulators and benches that are not about the handshake.
-    #[doc(hidden)]
-    pub fn connect_opened(
-        &mut self,
-        transport: T,
-        state: H::State,
-        now: std::time::Instant,
-    ) -> Option<ConnId> {
-        let id = self.connect(transport, now)?;
-        let peer = get(&mut self.peers, id)?;
-        peer.conn = Conn::opened(None);
-        peer.state = Some(state);
-        Some(id)
     }
 }

@@ -196,6 +196,17 @@ mod tests {
     }
 
     #[test]
+    fn a_long_message_does_not_leave_its_length_behind() {
+        let mut deflater = Deflater::default();
+        deflater.deflate(params("permessage-deflate"), &vec![7; 1000]).unwrap();
+        deflater.trim(10_000);
+        assert!(deflater.out.capacity() >= 1000, "a short one's buffer is kept for the next");
+        deflater.deflate(params("permessage-deflate"), &vec![7; 1_000_000]).unwrap();
+        deflater.trim(10_000);
+        assert_eq!(deflater.out.capacity(), 0);
+    }
+
+    #[test]
     fn s10_4_a_bomb_is_stopped_exactly_at_the_limit() {
         let (mut deflater, mut inflater) = (Deflater::default(), Inflater::default());
         let bomb = deflater.deflate(params("permessage-deflate"), &vec![0; 1 << 20]).unwrap().to_vec();

@@ -155,11 +155,6 @@ impl HeaderReader {
             }
         }
     }
-
-    /// Whether a header has begun and not ended.
-    pub(super) fn is_partial(&self) -> bool {
-        self.len > 0
-    }
 }
 
 /// Appends a server's frame: whole, and never masked (§5.1).

@@ -67,11 +67,6 @@ impl Session {
         self.deflate
     }
 
-    /// Whether nothing has begun that has not ended: no header, no frame, no message.
-    pub fn is_between_messages(&self) -> bool {
-        self.pending.is_none() && !self.header.is_partial()
-    }
-
     /// Bytes kept of a message in the making.
     pub fn buffered(&self) -> usize {
         let pending = self.pending.as_ref();
