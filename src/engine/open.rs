@@ -13,6 +13,11 @@ use crate::outbound::Outbound;
 impl<H: Handler, T: Transport> Engine<H, T> {
     /// A request head is complete.
     pub(super) fn on_head(&mut self, id: ConnId, head: &[u8]) {
+        self.answer(id, head, false);
+    }
+
+    /// Answers a request; unless it `is_admitted` already, the handler may ask for time to decide.
+    fn answer(&mut self, id: ConnId, head: &[u8], is_admitted: bool) {
         let limits = self.shared.rules.limits.clone();
         let request = match Request::parse(head, &limits) {
             Ok(request) => request,
@@ -25,6 +30,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
                 self.send_response(id, &refusal.into(), request.method() == "HEAD", true);
             }
             Ok(None) => self.respond(id, &request),
+            Ok(Some(upgrade)) if is_admitted => self.open(id, &request, &upgrade),
             Ok(Some(upgrade)) => match self.handler.admit(id, &request) {
                 Admission::Now => self.open(id, &request, &upgrade),
                 Admission::Later => self.defer(id, head),
@@ -77,15 +83,9 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     /// The handler has decided about a deferred client: it may come in, or is told why not.
     pub(super) fn decide(&mut self, id: ConnId, refusal: Option<Response>) {
         let Some(head) = get(&mut self.peers, id).and_then(|peer| peer.conn.take_deferred()) else { return };
-        let limits = self.shared.rules.limits.clone();
-        match (refusal, Request::parse(&head, &limits)) {
-            (Some(response), _) => self.refuse(id, &response),
-            (None, Err(refusal)) => self.refuse(id, &refusal.into()),
-            (None, Ok(request)) => match self.check_upgrade(&request) {
-                Ok(Some(upgrade)) => self.open(id, &request, &upgrade),
-                Ok(None) => self.respond(id, &request),
-                Err(refusal) => self.refuse(id, &refusal.into()),
-            },
+        match refusal {
+            Some(response) => self.refuse(id, &response),
+            None => self.answer(id, &head, true),
         }
         if let Some(peer) = get(&mut self.peers, id) {
             // What came behind the handshake has waited for this.
