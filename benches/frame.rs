@@ -5,9 +5,9 @@ mod stage;
 
 use std::hint::black_box;
 
-use bytes::BytesMut;
 use criterion::{Criterion, Throughput};
 use fanline::input::Input;
+use fanline::spare::Spares;
 use fanline::ws::deflate::Inflater;
 use fanline::ws::frame::{FrameHeader, Opcode, write_frame};
 use fanline::ws::message::Received;
@@ -39,7 +39,8 @@ fn read_header(criterion: &mut Criterion, len: usize, sent: &[u8]) {
 
 fn read_message(criterion: &mut Criterion, len: usize, sent: &[u8]) {
     let (mut session, mut inflater) = (Session::new(None), Inflater::default());
-    let mut bench = Workbench { message_bytes_max: len, inflater: &mut inflater };
+    let mut spares = Spares::default();
+    let mut bench = Workbench { message_bytes_max: len, inflater: &mut inflater, spares: &mut spares };
     let mut buffer = sent.to_vec();
     let mut group = criterion.benchmark_group("frame");
     group.throughput(Throughput::Bytes(len as u64));
@@ -55,7 +56,7 @@ fn read_message(criterion: &mut Criterion, len: usize, sent: &[u8]) {
 }
 
 fn write(criterion: &mut Criterion, len: usize, received: &[u8]) {
-    let (payload, mut out) = (vec![b'x'; len], BytesMut::new());
+    let (payload, mut out) = (vec![b'x'; len], Vec::new());
     criterion.bench_function(&format!("frame/write/{len}"), |b| {
         b.iter(|| {
             out.clear();

@@ -3,7 +3,6 @@
 
 use std::hint::black_box;
 
-use bytes::BytesMut;
 use criterion::{Criterion, Throughput};
 use fanline::Limits;
 use fanline::http::head::{HeadReader, Request};
@@ -62,7 +61,7 @@ fn parse(group: &mut Group<'_>) {
 
 fn answer(group: &mut Group<'_>) {
     let request = Request::parse(HEAD, &Limits::default()).expect("a request");
-    let mut out = BytesMut::new();
+    let mut out = Vec::new();
     group.bench_function("upgrade", |b| {
         b.iter(|| {
             out.clear();

@@ -58,6 +58,7 @@ pub mod reactor;
 pub mod room;
 pub mod server;
 pub mod settings;
+pub mod spare;
 pub mod timer;
 pub mod ws;
 

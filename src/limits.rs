@@ -193,6 +193,8 @@ limits! {
         "Replies waiting for one connection below which it is read again.";
     outbound_bytes_max: Bytes = 64 << 20,
         "Replies waiting for one connection above which a further send is refused to the handler.";
+    spare_bytes_max: Bytes = 8 << 20,
+        "Long buffers kept for the next long message, whichever connection it comes on; more go back to the system.";
     flush_budget: Count = 512,
         "Connections whose replies are sent in one turn.";
     deflate_bytes_min: Bytes = 128,

@@ -2,8 +2,9 @@
 
 use std::io::{self, ErrorKind, Write};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 
+use crate::spare::Spares;
 use crate::ws::close::CloseReason;
 use crate::ws::frame::{Opcode, frame_boundary, header_len, write_frame};
 
@@ -20,19 +21,22 @@ pub struct Outbound {
 /// The buffers of an [`Outbound`] that has something to send.
 #[derive(Debug, Default)]
 pub struct Queue {
-    /// What is left of a frame, or a response, whose beginning is on the wire: nothing may come between.
+    /// What is left of a room's frame whose beginning is on the wire: nothing may come between.
     rest: Bytes,
     /// Whole control frames, none of them begun.
-    control: BytesMut,
-    /// Responses and then whole frames, none of them begun.
-    replies: BytesMut,
-    /// How many bytes at the start of `replies` are HTTP and not frames.
-    http: usize,
+    control: Vec<u8>,
+    /// Responses and then frames; of the first of them the beginning may be on the wire.
+    replies: Vec<u8>,
+    /// How much of `replies` is on the wire.
+    sent: usize,
+    /// Where in `replies` the frame ends that has begun, or the HTTP that comes before all frames: no control frame
+    /// may come before that.
+    whole: usize,
 }
 
 impl Queue {
     fn len(&self) -> usize {
-        self.rest.len() + self.control.len() + self.replies.len()
+        self.rest.len() + self.control.len() + self.replies.len() - self.sent
     }
 
     fn is_empty(&self) -> bool {
@@ -57,17 +61,30 @@ impl Outbound {
     }
 
     /// Queues HTTP, written by `write`.
-    pub fn push_http(&mut self, write: impl FnOnce(&mut BytesMut)) {
+    pub fn push_http(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let queue = self.queue.get_or_insert_default();
-        debug_assert_eq!(queue.http, queue.replies.len(), "HTTP comes before all frames");
+        debug_assert_eq!(queue.whole, queue.replies.len(), "HTTP comes before all frames");
         write(&mut queue.replies);
-        queue.http = queue.replies.len();
+        queue.whole = queue.replies.len();
+    }
+
+    /// Makes room for a long reply in a buffer that served before.
+    pub fn make_room(&mut self, payload_len: usize, spares: &mut Spares) {
+        let queue = self.queue.get_or_insert_default();
+        queue.compact();
+        spares.reserve(&mut queue.replies, header_len(payload_len) + payload_len);
     }
 
     /// Queues a text or binary frame behind the replies before it.
+    #[inline]
     pub fn push_message(&mut self, opcode: Opcode, compressed: bool, payload: &[u8]) {
         debug_assert!(!self.sealed, "a message after the Close");
-        write_frame(&mut self.queue.get_or_insert_default().replies, opcode, compressed, payload);
+        let queue = self.queue.get_or_insert_default();
+        if queue.sent > 0 {
+            queue.compact();
+        }
+        queue.replies.reserve(header_len(payload.len()) + payload.len());
+        write_frame(&mut queue.replies, opcode, compressed, payload);
     }
 
     /// Queues a Ping or a Pong ahead of the replies.
@@ -107,12 +124,15 @@ impl Outbound {
     /// Appends frames, as they are, behind the replies: for what a room still owes to a peer that is about to be closed.
     pub fn push_frames(&mut self, frames: &[u8]) {
         debug_assert!(!self.sealed, "frames after the Close");
-        self.queue.get_or_insert_default().replies.extend_from_slice(frames);
+        let queue = self.queue.get_or_insert_default();
+        queue.compact();
+        queue.replies.extend_from_slice(frames);
     }
 
     /// Appends what `other` holds; `other` never was on the wire.
     pub fn append(&mut self, other: Outbound) {
         let Some(theirs) = other.queue else { return };
+        debug_assert_eq!(theirs.sent, 0, "what was on the wire cannot be moved");
         let ours = self.queue.get_or_insert_default();
         ours.control.extend_from_slice(&theirs.control);
         ours.replies.extend_from_slice(&theirs.replies);
@@ -147,9 +167,21 @@ impl Queue {
     /// The largest buffer worth keeping for the next peer.
     const KEEP_MAX: usize = 16 << 10;
 
-    /// Whether the buffers are small enough to be kept for another peer.
-    pub fn is_worth_keeping(&self) -> bool {
-        self.replies.capacity() <= Self::KEEP_MAX && self.control.capacity() <= Self::KEEP_MAX
+    /// Gives a long buffer back to where it came from, and says whether the others are small enough to be kept.
+    pub fn strip(&mut self, spares: &mut Spares) -> bool {
+        if self.replies.capacity() >= Spares::LONG {
+            spares.give(std::mem::take(&mut self.replies));
+        }
+        self.control.capacity() <= Self::KEEP_MAX
+    }
+
+    /// Takes what was sent out of the way, once it is more than what waits: each byte is moved at most once on average.
+    fn compact(&mut self) {
+        if self.sent > Self::KEEP_MAX && self.sent * 2 > self.replies.len() {
+            self.replies.drain(..self.sent);
+            self.whole -= self.sent.min(self.whole);
+            self.sent = 0;
+        }
     }
 
     fn flush(&mut self, socket: &mut impl Write) -> io::Result<bool> {
@@ -159,11 +191,12 @@ impl Queue {
             if !self.rest.is_empty() {
                 return Ok(false);
             }
+            self.rest = Bytes::new();
         }
         if !self.control.is_empty() {
             // A response comes before the first frame, so also before a Pong to a Ping that came with the request.
-            let http = self.http;
-            if !self.flush_replies(socket, http)? || !self.flush_control(socket)? {
+            let whole = self.whole;
+            if !self.flush_replies(socket, whole)? || !self.flush_control(socket)? {
                 return Ok(false);
             }
         }
@@ -174,42 +207,31 @@ impl Queue {
     fn flush_control(&mut self, socket: &mut impl Write) -> io::Result<bool> {
         let sent = write_some(socket, &self.control)?;
         if sent < self.control.len() {
-            self.rest = cut(&mut self.control, sent, 0);
+            let begun = frame_boundary(&self.control, sent);
+            self.rest = Bytes::copy_from_slice(&self.control[sent..begun]);
+            self.control.drain(..begun);
             return Ok(false);
         }
         self.control.clear();
         Ok(true)
     }
 
-    fn flush_replies(&mut self, socket: &mut impl Write, len: usize) -> io::Result<bool> {
-        if len == 0 {
+    /// Sends the replies up to `end`, and finds out which frame the socket has stopped in.
+    fn flush_replies(&mut self, socket: &mut impl Write, end: usize) -> io::Result<bool> {
+        if end <= self.sent {
             return Ok(true);
         }
-        let sent = write_some(socket, &self.replies[..len])?;
-        let whole = sent == self.replies.len();
-        if whole {
-            // Keeps the buffer for the next reply, where advancing would use it up.
+        self.sent += write_some(socket, &self.replies[self.sent..end])?;
+        let all = self.sent == end;
+        if self.sent == self.replies.len() {
             self.replies.clear();
-        } else {
-            self.rest = cut(&mut self.replies, sent, self.http);
+            self.sent = 0;
+            self.whole = 0;
+        } else if self.sent > self.whole {
+            self.whole += frame_boundary(&self.replies[self.whole..], self.sent - self.whole);
         }
-        if sent > 0 {
-            self.http = 0;
-        }
-        Ok(sent == len)
+        Ok(all)
     }
-}
-
-/// Takes what was sent off the front, and returns what is left of the frame, or the HTTP, that the cut went through.
-fn cut(queued: &mut BytesMut, sent: usize, http: usize) -> Bytes {
-    let boundary = match sent {
-        0 => 0,
-        sent if sent <= http => http,
-        sent => http + frame_boundary(&queued[http..], sent - http),
-    };
-    let mut rest = queued.split_to(boundary).freeze();
-    rest.advance(sent);
-    rest
 }
 
 /// Writes once; no bytes where the socket would block.
@@ -252,9 +274,9 @@ mod tests {
     }
 
     fn frame(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
-        let mut out = BytesMut::new();
+        let mut out = Vec::new();
         write_frame(&mut out, opcode, false, payload);
-        out.to_vec()
+        out
     }
 
     #[test]

@@ -11,7 +11,7 @@ use fanline::limits::Limits;
 ///
 /// `std` and the crates in `EVERYWHERE` go without saying. Modules of one level do not know each other.
 const LEVELS: &[&[(&str, &[&str])]] = &[
-    &[("limits", &[]), ("metrics", &[]), ("id", &[]), ("input", &[])],
+    &[("limits", &[]), ("metrics", &[]), ("id", &[]), ("input", &[]), ("spare", &[])],
     &[("timer", &[]), ("ws", &["bytes", "simdutf8", "zlib_rs"])],
     &[
         ("http", &["base64", "bytes", "httparse", "memchr", "percent_encoding", "sha1"]),

@@ -15,6 +15,7 @@ use crate::metrics::Metrics;
 use crate::outbound::Outbound;
 use crate::room::log::Position;
 use crate::room::rooms::{JoinError, Membership};
+use crate::spare::Spares;
 use crate::ws::close::{CloseCode, CloseReason, InvalidClose};
 use crate::ws::extension::DeflateParams;
 use crate::ws::frame::Opcode;
@@ -84,10 +85,12 @@ impl Context<'_> {
         };
         let payload = message.as_bytes();
         let params = self.deflate.filter(|_| payload.len() >= self.shared.rules.limits.deflate_bytes_min);
-        match params.and_then(|params| self.shared.deflater.deflate(params, payload)) {
-            Some(compressed) => self.outbound.push_message(opcode, true, compressed),
-            None => self.outbound.push_message(opcode, false, payload),
+        let compressed = params.and_then(|params| self.shared.deflater.deflate(params, payload));
+        let (is_compressed, payload) = (compressed.is_some(), compressed.unwrap_or(payload));
+        if payload.len() >= Spares::LONG {
+            self.outbound.make_room(payload.len(), &mut self.shared.spares);
         }
+        self.outbound.push_message(opcode, is_compressed, payload);
         self.shared.deflater.trim(self.shared.rules.limits.outbound_bytes_low);
         self.shared.metrics.replies.add(1);
         Ok(())

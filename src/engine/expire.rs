@@ -20,6 +20,20 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             }
         }
         self.due = due;
+        self.age_spares();
+    }
+
+    /// Lets go of long buffers that have served nobody for a while.
+    fn age_spares(&mut self) {
+        if self.aging.is_some_and(|due| due <= self.now) {
+            self.aging = None;
+            self.shared.spares.age();
+        }
+        if self.aging.is_none() && self.shared.spares.bytes() > 0 {
+            let due = self.now.after(Self::SPARE_IDLE);
+            self.aging = Some(due);
+            self.wheel.file(ConnId::from_bits(u64::MAX), due);
+        }
     }
 
     fn look_at(&mut self, id: ConnId) {

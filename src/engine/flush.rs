@@ -47,8 +47,8 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             // A peer that takes what it is sent is alive.
             peer.seen = self.now;
         }
-        if let Some(spare) = peer.outbound.take_spare()
-            && spare.is_worth_keeping()
+        if let Some(mut spare) = peer.outbound.take_spare()
+            && spare.strip(&mut self.shared.spares)
             && self.spare.len() < Self::SPARE_MAX
         {
             self.spare.push(spare);

@@ -28,6 +28,7 @@ use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::outbound::Queue;
 use crate::room::rooms::{Published, Rooms};
+use crate::spare::Spares;
 use crate::timer::{Tick, Wheel};
 use crate::ws::close::{CloseCode, CloseReason};
 use crate::ws::deflate::{Deflater, Inflater};
@@ -51,6 +52,7 @@ struct Shared {
     rules: Rules,
     rooms: Rooms,
     deflater: Deflater,
+    spares: Spares,
     metrics: Arc<Metrics>,
     commands: VecDeque<Command>,
 }
@@ -106,6 +108,8 @@ pub struct Engine<H: Handler, T> {
     start: Instant,
     now: Tick,
     generation: u32,
+    /// When the long buffers that nobody uses are let go, if there are any.
+    aging: Option<Tick>,
     stopping: Option<Tick>,
 }
 
@@ -116,12 +120,16 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     /// Emptied outgoing buffers kept for the next connection that has something to say.
     const SPARE_MAX: usize = 64;
 
+    /// Time after which a long buffer that nobody has used is let go.
+    const SPARE_IDLE: Duration = Duration::from_secs(10);
+
     /// An engine without connections. `first_epoch` must be higher than any epoch of an earlier run.
     pub fn new(handler: H, rules: Rules, metrics: Arc<Metrics>, start: Instant, first_epoch: u64) -> Self {
         let rooms = Rooms::new(&rules.limits, first_epoch);
         let buffer = vec![0; rules.limits.receive_buffer];
-        let shared =
-            Shared { rules, rooms, deflater: Deflater::default(), metrics, commands: VecDeque::new() };
+        let spares = Spares::new(rules.limits.spare_bytes_max);
+        let (deflater, commands) = (Deflater::default(), VecDeque::new());
+        let shared = Shared { rules, rooms, deflater, spares, metrics, commands };
         Self {
             handler,
             peers: Slab::new(),
@@ -137,6 +145,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             start,
             now: Tick::default(),
             generation: 0,
+            aging: None,
             stopping: None,
         }
     }

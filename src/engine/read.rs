@@ -112,14 +112,18 @@ impl<H: Handler, T: Transport> Engine<H, T> {
                 break;
             }
             let limits = &self.shared.rules.limits;
-            let mut bench =
-                Workbench { message_bytes_max: limits.message_bytes_max, inflater: &mut self.inflater };
+            let mut bench = Workbench {
+                message_bytes_max: limits.message_bytes_max,
+                inflater: &mut self.inflater,
+                spares: &mut self.shared.spares,
+            };
             match peer.conn.receive(&mut input, limits, &mut bench, &mut peer.outbound) {
                 Some(Event::Message(received)) => {
                     if peer.conn.deflate().is_some() {
                         budget.to_inflate = budget.to_inflate.saturating_sub(received.as_message().len());
                     }
                     let closing = tell(&mut self.handler, peer, &mut self.shared, received.as_message());
+                    received.give_back(&mut self.shared.spares);
                     if let Some(reason) = closing {
                         self.close_peer(id, reason);
                     }

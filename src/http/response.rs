@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
 
 /// Why a request is refused: whose fault it is, and the status that says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,7 +118,7 @@ impl Response {
     }
 
     /// Writes the response; `bodiless` where it answers HEAD, `last` where the connection ends after it.
-    pub fn write(&self, out: &mut BytesMut, bodiless: bool, last: bool) {
+    pub fn write(&self, out: &mut Vec<u8>, bodiless: bool, last: bool) {
         write_status(out, self.status);
         for (name, value) in &self.headers {
             write_header(out, name, value);
@@ -185,13 +185,13 @@ pub fn is_header(name: &str, value: &str) -> bool {
     is_name && value.bytes().all(|byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f))
 }
 
-pub(super) fn write_status(out: &mut BytesMut, status: u16) {
+pub(super) fn write_status(out: &mut Vec<u8>, status: u16) {
     for part in ["HTTP/1.1 ", &status.to_string(), " ", phrase(status), "\r\n"] {
         out.put_slice(part.as_bytes());
     }
 }
 
-pub(super) fn write_header(out: &mut BytesMut, name: &str, value: &str) {
+pub(super) fn write_header(out: &mut Vec<u8>, name: &str, value: &str) {
     for part in [name, ": ", value, "\r\n"] {
         out.put_slice(part.as_bytes());
     }

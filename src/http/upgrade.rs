@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
 use sha1::{Digest, Sha1};
 
 use super::head::Request;
@@ -54,7 +54,7 @@ impl Upgrade {
     }
 
     /// Writes the response that opens the connection.
-    pub fn write(&self, out: &mut BytesMut, granted: &Granted) {
+    pub fn write(&self, out: &mut Vec<u8>, granted: &Granted) {
         out.reserve(Self::RESPONSE_BYTES);
         write_status(out, 101);
         write_header(out, "upgrade", "websocket");

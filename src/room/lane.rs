@@ -106,6 +106,7 @@ impl Lane {
         if is_long || self.open.len() + frame_len > chunk {
             self.seal();
         }
+        self.open.reserve(frame_len);
         write_frame(&mut self.open, opcode, false, payload);
         self.head = self.head.after(frame_len);
         self.len += frame_len;

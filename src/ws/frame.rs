@@ -1,6 +1,6 @@
 //! The frame: its header on the wire in both directions, RFC 6455 §5.2.
 
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
 
 use super::mask::Mask;
 use super::violation::Violation;
@@ -79,6 +79,7 @@ impl FrameHeader {
     ///
     /// # Errors
     /// The first violation the bytes seen so far amount to, even where the header is not complete.
+    #[inline(always)]
     pub fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, Violation> {
         let Some(&first) = bytes.first() else { return Ok(None) };
         if first & 0x30 != 0 {
@@ -128,6 +129,7 @@ pub(super) struct HeaderReader {
 
 impl HeaderReader {
     /// Takes a header from the front of `input`, or keeps what there is of it.
+    #[inline]
     pub(super) fn read(&mut self, input: &mut Input<'_>) -> Result<Option<FrameHeader>, Violation> {
         if self.len == 0
             && let Some((header, len)) = FrameHeader::parse(input.peek())?
@@ -138,6 +140,7 @@ impl HeaderReader {
         self.read_kept(input)
     }
 
+    #[cold]
     fn read_kept(&mut self, input: &mut Input<'_>) -> Result<Option<FrameHeader>, Violation> {
         let kept = usize::from(self.len);
         let more = input.len().min(FrameHeader::BYTES_MAX - kept);
@@ -158,17 +161,17 @@ impl HeaderReader {
 }
 
 /// Appends a server's frame: whole, and never masked (§5.1).
-pub fn write_frame(out: &mut BytesMut, opcode: Opcode, compressed: bool, payload: &[u8]) {
-    out.reserve(header_len(payload.len()) + payload.len());
-    out.put_u8(0x80 | if compressed { 0x40 } else { 0 } | opcode.nibble());
+#[inline]
+pub fn write_frame(out: &mut impl BufMut, opcode: Opcode, compressed: bool, payload: &[u8]) {
+    let first = 0x80 | if compressed { 0x40 } else { 0 } | opcode.nibble();
     match payload.len() {
-        len @ 0..=125 => out.put_u8(len as u8),
+        len @ 0..=125 => out.put_slice(&[first, len as u8]),
         len @ 126..=0xffff => {
-            out.put_u8(126);
-            out.put_u16(len as u16);
+            let [high, low] = (len as u16).to_be_bytes();
+            out.put_slice(&[first, 126, high, low]);
         }
         len => {
-            out.put_u8(127);
+            out.put_slice(&[first, 127]);
             out.put_u64(len as u64);
         }
     }
@@ -213,7 +216,7 @@ mod tests {
     #[test]
     fn s5_2_own_lengths_are_minimal_and_boundaries_are_found_again() {
         let lens = [0, 1, 125, 126, 127, 65_535, 65_536, 70_000];
-        let mut out = BytesMut::new();
+        let mut out = Vec::new();
         let mut ends = vec![0];
         for len in lens {
             write_frame(&mut out, Opcode::Binary, false, &vec![7; len]);

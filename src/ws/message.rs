@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 
-use super::deflate::Inflater;
+use super::session::Workbench;
 use super::utf8::Utf8Stream;
 use super::violation::Violation;
+use crate::spare::Spares;
 
 /// A text or binary message, borrowed from wherever it lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +131,15 @@ impl Received<'_> {
             Received::Binary(bytes) => Message::Binary(bytes),
         }
     }
+
+    /// Gives the buffer back that the message was put together in, if it was.
+    pub fn give_back(self, spares: &mut Spares) {
+        match self {
+            Received::Text(Cow::Owned(text)) => spares.give(text.into_bytes()),
+            Received::Binary(Cow::Owned(bytes)) => spares.give(bytes),
+            Received::Text(Cow::Borrowed(_)) | Received::Binary(Cow::Borrowed(_)) => {}
+        }
+    }
 }
 
 /// A message of which something is still to come.
@@ -174,16 +184,16 @@ impl Assembly {
     /// Appends unmasked payload; `to_come` more bytes of its frame are known to follow.
     ///
     /// Room is made for at most as much again as has already arrived: a header alone reserves nothing.
-    pub(super) fn push(&mut self, piece: &[u8], to_come: u64) -> Result<(), Violation> {
+    pub(super) fn push(&mut self, piece: &[u8], to_come: u64, spares: &mut Spares) -> Result<(), Violation> {
         let arrived = self.len() + piece.len();
         let room = piece.len() + usize::try_from(to_come).unwrap_or(usize::MAX).min(arrived);
         match self {
             Assembly::Text { text, utf8 } => {
-                text.reserve(room);
+                spares.reserve_text(text, room);
                 utf8.append(piece, text).map_err(|_| Violation::InvalidUtf8)
             }
             Assembly::Binary(bytes) | Assembly::Deflated { bytes, .. } => {
-                bytes.reserve(room);
+                spares.reserve(bytes, room);
                 bytes.extend_from_slice(piece);
                 Ok(())
             }
@@ -191,24 +201,24 @@ impl Assembly {
     }
 
     /// The message, now that its last fragment has arrived.
-    pub(super) fn finish(
-        self,
-        inflater: &mut Inflater,
-        bytes_max: usize,
-    ) -> Result<Received<'static>, Violation> {
+    pub(super) fn finish(self, bench: &mut Workbench<'_>) -> Result<Received<'static>, Violation> {
         match self {
             Assembly::Text { text, utf8 } if utf8.is_complete() => Ok(Received::Text(text.into())),
             Assembly::Text { .. } => Err(Violation::InvalidUtf8),
             Assembly::Binary(bytes) => Ok(Received::Binary(bytes.into())),
             Assembly::Deflated { is_text: false, bytes } => {
-                inflater.inflate(&bytes, bytes_max).map(|bytes| Received::Binary(bytes.into()))
+                let inflated = bench.inflater.inflate(&bytes, bench.message_bytes_max)?;
+                bench.spares.give(bytes);
+                Ok(Received::Binary(inflated.into()))
             }
             // Validating while copying is several times faster than the standard library's check in place.
             Assembly::Deflated { is_text: true, bytes } => {
-                let inflated = inflater.inflate(&bytes, bytes_max)?;
+                let inflated = bench.inflater.inflate(&bytes, bench.message_bytes_max)?;
+                bench.spares.give(bytes);
                 let mut text = Assembly::new(true, false);
-                text.push(&inflated, 0)?;
-                text.finish(inflater, bytes_max)
+                text.push(&inflated, 0, bench.spares)?;
+                bench.spares.give(inflated);
+                text.finish(bench)
             }
         }
     }

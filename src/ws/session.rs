@@ -9,6 +9,7 @@ use super::frame::{FrameHeader, HeaderReader, Opcode};
 use super::message::{Assembly, Received};
 use super::violation::Violation;
 use crate::input::Input;
+use crate::spare::Spares;
 
 /// What the peer sent, once it is whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub struct Workbench<'w> {
     pub message_bytes_max: usize,
     /// The decompressor of the loop.
     pub inflater: &'w mut Inflater,
+    /// The buffers that long messages are put together in.
+    pub spares: &'w mut Spares,
 }
 
 /// Reads frames and joins them to messages. Between messages it holds no buffer.
@@ -155,7 +158,7 @@ impl Session {
                 Ok(Step::Whole(Incoming::Message(Received::Binary(Cow::Borrowed(payload)))))
             }
             Opcode::Text | Opcode::Binary | Opcode::Continuation => {
-                self.push(&header, payload, 0)?;
+                self.push(&header, payload, 0, bench)?;
                 self.finish_data(&header, bench)
             }
             Opcode::Close | Opcode::Ping | Opcode::Pong => control(header.opcode, Cow::Borrowed(payload)),
@@ -177,7 +180,7 @@ impl Session {
         if header.opcode.is_control() {
             pending.control.extend_from_slice(piece);
         } else {
-            self.push(&header, piece, frame.remaining)?;
+            self.push(&header, piece, frame.remaining, bench)?;
         }
         match frame.remaining {
             0 if header.opcode.is_control() => self.finish_control(header.opcode),
@@ -189,11 +192,17 @@ impl Session {
         }
     }
 
-    fn push(&mut self, header: &FrameHeader, piece: &[u8], to_come: u64) -> Result<(), Violation> {
+    fn push(
+        &mut self,
+        header: &FrameHeader,
+        piece: &[u8],
+        to_come: u64,
+        bench: &mut Workbench<'_>,
+    ) -> Result<(), Violation> {
         let pending = self.pending.get_or_insert_default();
         let is_text = header.opcode == Opcode::Text;
         let message = pending.message.get_or_insert_with(|| Assembly::new(is_text, header.compressed));
-        message.push(piece, to_come)
+        message.push(piece, to_come, bench.spares)
     }
 
     fn finish_data<'i>(
@@ -206,7 +215,7 @@ impl Session {
         }
         match self.pending.take().and_then(|pending| pending.message) {
             Some(message) => {
-                let received = message.finish(bench.inflater, bench.message_bytes_max)?;
+                let received = message.finish(bench)?;
                 Ok(Step::Whole(Incoming::Message(received)))
             }
             None => Ok(Step::Next),

@@ -3,6 +3,7 @@
 use fanline::conn::{Conn, Event, Stage};
 use fanline::input::Input;
 use fanline::outbound::Outbound;
+use fanline::spare::Spares;
 use fanline::ws::deflate::Inflater;
 use fanline::ws::extension::negotiate_deflate;
 use fanline::ws::message::Received;
@@ -174,6 +175,7 @@ pub struct Rig {
     fed: usize,
     limits: Limits,
     inflater: Inflater,
+    spares: Spares,
     outbound: Outbound,
 }
 
@@ -189,8 +191,9 @@ impl Rig {
             outbound.flush(&mut std::io::sink()).unwrap();
         }
         let limits = start.limits.clone();
-        let (seen, sent, inflater) = (Vec::new(), Vec::new(), Inflater::default());
-        Self { conn, seen, sent, fed: 0, limits, inflater, outbound }
+        let (seen, sent) = (Vec::new(), Vec::new());
+        let (inflater, spares) = (Inflater::default(), Spares::new(limits.spare_bytes_max));
+        Self { conn, seen, sent, fed: 0, limits, inflater, spares, outbound }
     }
 
     pub fn feed(&mut self, piece: &[u8]) {
@@ -200,7 +203,11 @@ impl Rig {
         while let Some(event) = self.conn.receive(
             &mut input,
             &self.limits,
-            &mut Workbench { message_bytes_max: self.limits.message_bytes_max, inflater: &mut self.inflater },
+            &mut Workbench {
+                message_bytes_max: self.limits.message_bytes_max,
+                inflater: &mut self.inflater,
+                spares: &mut self.spares,
+            },
             &mut self.outbound,
         ) {
             let seen = own(event);

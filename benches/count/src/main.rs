@@ -6,6 +6,7 @@
 mod stage;
 
 use fanline::input::Input;
+use fanline::spare::Spares;
 use fanline::ws::deflate::Inflater;
 use fanline::ws::message::Received;
 use fanline::ws::session::{Incoming, Session, Workbench};
@@ -34,7 +35,8 @@ fn main() {
 fn parse_frames(repetitions: usize, len: usize, in_one_read: usize) -> usize {
     let sent = text_frames(len).0.repeat(in_one_read);
     let (mut session, mut inflater) = (Session::new(None), Inflater::default());
-    let mut bench = Workbench { message_bytes_max: 1 << 20, inflater: &mut inflater };
+    let mut spares = Spares::default();
+    let mut bench = Workbench { message_bytes_max: 1 << 20, inflater: &mut inflater, spares: &mut spares };
     let (mut buffer, mut frames) = (sent.clone(), 0);
     for _ in 0..repetitions {
         buffer.copy_from_slice(&sent);
