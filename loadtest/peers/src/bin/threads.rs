@@ -9,8 +9,14 @@ use std::thread;
 
 use fanline_peers::{Header, announce, listen_address, room_of, unmask_onto, upgrade};
 
-type Member = Arc<Mutex<TcpStream>>;
+type Member = Arc<Connection>;
 type Rooms = Mutex<HashMap<String, Vec<Member>>>;
+
+/// One socket, read by its own thread and written to by everybody's.
+struct Connection {
+    stream: TcpStream,
+    writing: Mutex<()>,
+}
 
 fn main() -> io::Result<()> {
     let listener = TcpListener::bind(listen_address()?)?;
@@ -28,10 +34,18 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+impl Connection {
+    /// Sends all of it, and nobody else's bytes in between.
+    fn send(&self, bytes: &[u8]) -> io::Result<()> {
+        let _turn = lock(&self.writing);
+        (&self.stream).write_all(bytes)
+    }
+}
+
 fn serve(stream: TcpStream, rooms: &Rooms) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let mut reader = BufReader::new(stream.try_clone()?);
-    let own = Arc::new(Mutex::new(stream));
+    let own = Arc::new(Connection { stream, writing: Mutex::new(()) });
+    let mut reader = BufReader::new(&own.stream);
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
         if reader.read_line(&mut head)? == 0 {
@@ -39,10 +53,10 @@ fn serve(stream: TcpStream, rooms: &Rooms) -> io::Result<()> {
         }
     }
     let Some((path, answer)) = upgrade(&head) else {
-        return lock(&own).write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+        return own.send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
     };
     let room = room_of(path);
-    lock(&own).write_all(answer.as_bytes())?;
+    own.send(answer.as_bytes())?;
     if let Some(room) = room {
         lock(rooms).entry(room.to_owned()).or_default().push(Arc::clone(&own));
     }
@@ -55,12 +69,7 @@ fn serve(stream: TcpStream, rooms: &Rooms) -> io::Result<()> {
 }
 
 /// Reads frame after frame until a Close.
-fn talk(
-    reader: &mut BufReader<TcpStream>,
-    own: &Member,
-    room: Option<&str>,
-    rooms: &Rooms,
-) -> io::Result<()> {
+fn talk(reader: &mut impl Read, own: &Member, room: Option<&str>, rooms: &Rooms) -> io::Result<()> {
     let (mut masked, mut frame) = (Vec::new(), Vec::new());
     loop {
         let header = read_header(reader)?;
@@ -70,9 +79,9 @@ fn talk(
         header.answer(header.answering(), &mut frame);
         unmask_onto(&mut frame, &masked, header.key, 0);
         match (header.first & 0x0f, room) {
-            (8, _) => return lock(own).write_all(&frame),
+            (8, _) => return own.send(&frame),
             (1 | 2, Some(room)) => broadcast(&lock(rooms)[room], &frame),
-            _ => lock(own).write_all(&frame)?,
+            _ => own.send(&frame)?,
         }
     }
 }
@@ -80,7 +89,7 @@ fn talk(
 fn broadcast(members: &[Member], frame: &[u8]) {
     for member in members {
         // A member that is gone is taken out by its own thread.
-        lock(member).write_all(frame).unwrap_or_default();
+        member.send(frame).unwrap_or_default();
     }
 }
 
