@@ -1,7 +1,9 @@
 //! The plots of the report, as SVG.
 
 use super::outcome::Outcome;
+use super::stats::short;
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 use std::error::Error;
 
 const SIZE: (u32, u32) = (760, 360);
@@ -26,29 +28,32 @@ pub(crate) fn colour(peer: &str) -> RGBColor {
     COLOURS[place % COLOURS.len()]
 }
 
-/// Named numbers as bars.
+/// Named numbers as bars, one below the other, each with its name and its number beside it.
 ///
 /// # Errors
 /// When it cannot be drawn.
 pub(crate) fn bars(title: &str, bars: &[(&str, f64)]) -> Result<String, Box<dyn Error>> {
-    let top = bars.iter().map(|(_, value)| *value).fold(0.0, f64::max).max(f64::MIN_POSITIVE) * 1.1;
+    let longest = bars.iter().map(|(_, value)| *value).fold(0.0, f64::max).max(f64::MIN_POSITIVE);
     let mut svg = String::new();
     {
-        let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        let root =
+            SVGBackend::with_string(&mut svg, (SIZE.0, 90 + 26 * bars.len() as u32)).into_drawing_area();
         root.fill(&WHITE)?;
         let mut chart = ChartBuilder::on(&root)
             .caption(title, ("sans-serif", 17))
             .margin(10)
-            .x_label_area_size(40)
-            .y_label_area_size(70)
-            .build_cartesian_2d(0..bars.len() as i32, 0.0..top)?;
-        chart.configure_mesh().disable_x_mesh().disable_x_axis().draw()?;
+            .x_label_area_size(30)
+            .build_cartesian_2d(0.0..longest * 1.35, bars.len() as f64..0.0)?;
+        chart.configure_mesh().disable_y_mesh().disable_y_axis().draw()?;
+        let beside = TextStyle::from(("sans-serif", 13)).pos(Pos::new(HPos::Left, VPos::Center));
         for (place, (name, value)) in bars.iter().enumerate() {
-            let place = place as i32;
-            let bar = Rectangle::new([(place, 0.0), (place + 1, *value)], colour(name).filled());
-            chart.draw_series([bar])?.label(*name).legend(key(name));
+            let (top, bottom) = (place as f64 + 0.15, place as f64 + 0.85);
+            let bar = Rectangle::new([(0.0, top), (*value, bottom)], colour(name).filled());
+            let words = format!("{name}  {}", short(*value));
+            let text = Text::new(words, (value + longest * 0.01, (top + bottom) / 2.0), beside.clone());
+            chart.draw_series([bar])?;
+            chart.draw_series([text])?;
         }
-        legend(&mut chart)?;
         root.present()?;
     }
     Ok(svg)

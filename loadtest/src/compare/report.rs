@@ -3,7 +3,7 @@
 use super::cases::Metric;
 use super::plots;
 use super::run::CaseResult;
-use super::stats::{Spread, short, spread};
+use super::stats::{Spread, spread};
 use super::table::Row;
 use std::error::Error;
 use std::fmt::Write as _;
@@ -111,12 +111,14 @@ fn case(result: &CaseResult) -> Result<String, Box<dyn Error>> {
 
 fn summary(result: &CaseResult) -> String {
     let mut header = vec!["peer", "rounds with a result"];
-    header.extend(result.case.metrics.iter().map(|metric| metric.words()));
+    // The median of the latency stands behind them for every case.
+    let metrics = || result.case.metrics.iter().filter(|metric| **metric != Metric::P50);
+    header.extend(metrics().map(|metric| metric.words()));
     header.extend(["p50, ms", "p99, ms", "a second", "resident, MiB"]);
     let rows = result.rounds.iter().map(|(peer, rounds)| {
         let good = rounds.iter().flatten().count();
         let mut cells = vec![(*peer).to_owned(), format!("{good} of {}", rounds.len())];
-        cells.extend(result.case.metrics.iter().map(|&metric| show(spread(rounds, metric))));
+        cells.extend(metrics().map(|&metric| show(spread(rounds, metric))));
         let each = |value: &dyn Fn(&super::outcome::Outcome) -> Option<f64>| {
             show(Spread::of(rounds.iter().flatten().filter_map(value).collect()))
         };
@@ -155,8 +157,7 @@ fn pictures(result: &CaseResult) -> Result<Vec<String>, Box<dyn Error>> {
         ("Own memory per idle connection, bytes", medians(&|outcome| outcome.metric(Metric::OwnBytes))),
     ];
     for (title, bars) in charts.iter().filter(|(_, bars)| !bars.is_empty()) {
-        let first = bars.first().map_or(String::new(), |(name, value)| format!("{name}: {}", short(*value)));
-        pictures.push(plots::bars(&format!("{title} ({first})"), bars)?);
+        pictures.push(plots::bars(title, bars)?);
     }
     Ok(pictures)
 }
