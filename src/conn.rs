@@ -2,11 +2,13 @@
 
 use std::borrow::Cow;
 
+use crate::http::body::{BodyReader, Framing};
 use crate::http::head::HeadReader;
 use crate::http::response::Refusal;
 use crate::input::Input;
 use crate::limits::Limits;
 use crate::outbound::Outbound;
+use crate::timer::Tick;
 use crate::ws::close::CloseReason;
 use crate::ws::extension::DeflateParams;
 use crate::ws::frame::Opcode;
@@ -26,12 +28,35 @@ enum Phase {
     Head(HeadReader),
     /// The handler has the head and has not decided whether to let the client in.
     Deciding(Box<[u8]>),
+    /// A request whose head has come and whose body has not.
+    Body(Box<Upload>),
+    /// A request that waits for something to answer it with.
+    Waiting(Box<Parked>),
+    /// A response without an end.
+    Streaming,
     /// WebSocket in both directions.
     Open(Session),
     /// We sent a Close; the peer has not answered.
     Closing(Box<Farewell>),
     /// Nothing more is read or queued; what is queued still leaves.
     Closed,
+}
+
+#[derive(Debug)]
+struct Upload {
+    head: Box<[u8]>,
+    body: BodyReader,
+}
+
+/// A request that waits for something to answer it with.
+#[derive(Debug)]
+pub struct Parked {
+    /// Its head.
+    pub head: Box<[u8]>,
+    /// The room it waits for.
+    pub room: String,
+    /// How long it waits.
+    pub until: Tick,
 }
 
 #[derive(Debug)]
@@ -47,6 +72,12 @@ pub enum Stage {
     Head,
     /// Waiting for the handler's decision.
     Deciding,
+    /// Waiting for a request's body.
+    Body,
+    /// Waiting for something to answer a request with.
+    Waiting,
+    /// Sending a response without an end.
+    Streaming,
     /// WebSocket in both directions.
     Open,
     /// Waiting for the peer's Close.
@@ -101,6 +132,8 @@ impl Closed {
 pub enum Event<'i> {
     /// A complete request head.
     Head(Cow<'i, [u8]>),
+    /// A head that came before, and now its body.
+    Request(Box<[u8]>, Vec<u8>),
     /// What began as a request and cannot become one.
     BadHead(Refusal),
     /// A message.
@@ -121,6 +154,9 @@ impl Conn {
         match &self.phase {
             Phase::Head(_) => Stage::Head,
             Phase::Deciding(_) => Stage::Deciding,
+            Phase::Body(_) => Stage::Body,
+            Phase::Waiting(_) => Stage::Waiting,
+            Phase::Streaming => Stage::Streaming,
             Phase::Open(_) => Stage::Open,
             Phase::Closing(_) => Stage::Closing,
             Phase::Closed => Stage::Closed,
@@ -131,7 +167,21 @@ impl Conn {
     pub fn deflate(&self) -> Option<DeflateParams> {
         match &self.phase {
             Phase::Open(session) => session.deflate(),
-            Phase::Head(_) | Phase::Deciding(_) | Phase::Closing(_) | Phase::Closed => None,
+            Phase::Head(_)
+            | Phase::Deciding(_)
+            | Phase::Body(_)
+            | Phase::Waiting(_)
+            | Phase::Streaming
+            | Phase::Closing(_)
+            | Phase::Closed => None,
+        }
+    }
+
+    /// Until when a request waits.
+    pub fn waits_until(&self) -> Tick {
+        match &self.phase {
+            Phase::Waiting(parked) => parked.until,
+            _ => Tick::NEVER,
         }
     }
 
@@ -140,9 +190,11 @@ impl Conn {
         match &self.phase {
             Phase::Head(reader) => reader.buffered(),
             Phase::Deciding(head) => head.len(),
+            Phase::Body(upload) => upload.head.len() + upload.body.buffered(),
+            Phase::Waiting(parked) => parked.head.len(),
             Phase::Open(session) => session.buffered(),
             Phase::Closing(farewell) => farewell.session.buffered(),
-            Phase::Closed => 0,
+            Phase::Streaming | Phase::Closed => 0,
         }
     }
 
@@ -161,7 +213,12 @@ impl Conn {
                 Ok(head) => head.map(Event::Head),
                 Err(refusal) => Some(Event::BadHead(refusal)),
             },
-            Phase::Deciding(_) => None,
+            Phase::Deciding(_) | Phase::Waiting(_) => None,
+            Phase::Body(upload) => match upload.body.read(input, limits.body_bytes_max) {
+                Ok(false) => None,
+                Ok(true) => self.take_upload(),
+                Err(refusal) => Some(Event::BadHead(refusal)),
+            },
             Phase::Open(session) => match receive_open(session, input, limits, bench, out)? {
                 Outcome::Event(event) => Some(event),
                 Outcome::Ended(closed) => {
@@ -174,7 +231,8 @@ impl Conn {
                 self.phase = Phase::Closed;
                 Some(Event::Ended(closed))
             }
-            Phase::Closed => {
+            // RFC 9112 §9.3.2: after a request that ends the connection, what comes is not looked at.
+            Phase::Streaming | Phase::Closed => {
                 input.take_all();
                 None
             }
@@ -186,6 +244,44 @@ impl Conn {
         self.phase = Phase::Open(Session::new(deflate));
     }
 
+    /// Keeps a head until its body has come; says whether there is one to come.
+    pub fn expect_body(&mut self, head: &[u8], framing: Framing) -> bool {
+        let Some(body) = BodyReader::new(framing) else { return false };
+        self.phase = Phase::Body(Box::new(Upload { head: head.into(), body }));
+        true
+    }
+
+    fn take_upload<'i>(&mut self) -> Option<Event<'i>> {
+        match std::mem::replace(&mut self.phase, Phase::Head(HeadReader::default())) {
+            Phase::Body(upload) => Some(Event::Request(upload.head, upload.body.finish())),
+            phase => {
+                self.phase = phase;
+                None
+            }
+        }
+    }
+
+    /// Keeps a request until there is something to answer it with.
+    pub fn park(&mut self, parked: Parked) {
+        self.phase = Phase::Waiting(Box::new(parked));
+    }
+
+    /// Gives a waiting request back, and waits for another in its place.
+    pub fn take_parked(&mut self) -> Option<Parked> {
+        match std::mem::replace(&mut self.phase, Phase::Head(HeadReader::default())) {
+            Phase::Waiting(parked) => Some(*parked),
+            phase => {
+                self.phase = phase;
+                None
+            }
+        }
+    }
+
+    /// The response has begun and has no end: nothing is read any more.
+    pub fn stream(&mut self) {
+        self.phase = Phase::Streaming;
+    }
+
     /// Keeps a head until the handler has decided about it.
     pub fn defer(&mut self, head: &[u8]) {
         self.phase = Phase::Deciding(head.into());
@@ -195,7 +291,7 @@ impl Conn {
     pub fn take_deferred(&mut self) -> Option<Box<[u8]>> {
         match std::mem::replace(&mut self.phase, Phase::Head(HeadReader::default())) {
             Phase::Deciding(head) => Some(head),
-            phase @ (Phase::Head(_) | Phase::Open(_) | Phase::Closing(_) | Phase::Closed) => {
+            phase => {
                 self.phase = phase;
                 None
             }
@@ -215,9 +311,7 @@ impl Conn {
                 out.push_close(Some(&reason));
                 self.phase = Phase::Closing(Box::new(Farewell { session, sent: reason }));
             }
-            phase @ (Phase::Head(_) | Phase::Deciding(_) | Phase::Closing(_) | Phase::Closed) => {
-                self.phase = phase
-            }
+            phase => self.phase = phase,
         }
     }
 
@@ -226,7 +320,12 @@ impl Conn {
         match std::mem::replace(&mut self.phase, Phase::Closed) {
             Phase::Open(_) => Some(Closed::lost()),
             Phase::Closing(farewell) => Some(Closed::by_server(&farewell.sent, false)),
-            Phase::Head(_) | Phase::Deciding(_) | Phase::Closed => None,
+            Phase::Head(_)
+            | Phase::Deciding(_)
+            | Phase::Body(_)
+            | Phase::Waiting(_)
+            | Phase::Streaming
+            | Phase::Closed => None,
         }
     }
 }

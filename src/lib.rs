@@ -46,6 +46,7 @@
 #![forbid(unsafe_code)]
 
 pub mod app;
+pub mod auth;
 pub mod conn;
 pub mod engine;
 pub mod http;
@@ -62,17 +63,22 @@ pub mod spare;
 pub mod timer;
 pub mod ws;
 
+pub use auth::{Gate, Right, Visitor};
 pub use conn::{Closed, ClosedBy};
 pub use engine::handler::{Admission, Handler};
-pub use engine::{Context, Opening, SendError};
+pub use engine::{Context, Exchange, Opening, Reply, SendError};
 pub use http::head::Request;
 pub use http::origin::OriginPolicy;
 pub use http::response::{Refusal, Response};
 pub use id::ConnId;
 pub use limits::Limits;
 pub use metrics::Metrics;
-pub use room::log::Position;
-pub use room::rooms::JoinError;
+pub use room::encoding::{Encoding, Publication};
+pub use room::log::Keep;
+pub use room::position::{Position, Start};
+pub use room::presence::Presence;
+pub use room::room::{Join, Joined};
+pub use room::rooms::{JoinError, NotPublished, Published};
 pub use server::{Builder, Handle, HandleError, Server};
 pub use ws::close::{CloseCode, CloseReason, InvalidClose};
 pub use ws::message::{Message, OwnedMessage};

@@ -17,6 +17,27 @@ pub enum Unit {
     Time,
 }
 
+impl Unit {
+    /// Reads a number that is written in this unit: a plain number, bytes, or milliseconds.
+    pub fn parse(self, text: &str) -> Option<u64> {
+        let units: &[(&str, u64)] = match self {
+            Unit::Count => &[("", 1)],
+            Unit::Bytes => &[("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1), ("", 1)],
+            Unit::Time => &[("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)],
+        };
+        parse_scaled(text.trim(), units)
+    }
+
+    /// What is accepted, in words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Unit::Bytes => "bytes, such as 65536, 64KiB or 16MiB",
+            Unit::Count => "a whole number",
+            Unit::Time => "a time, such as 250ms, 10s or 2m",
+        }
+    }
+}
+
 /// One row of the table of limits.
 pub struct Limit {
     /// The name: the field, the key in a configuration file and, with dashes, the flag.
@@ -51,13 +72,8 @@ impl Limit {
     /// # Errors
     /// [`InvalidLimit`] names the limit and what its unit accepts.
     pub fn parse_into(&self, limits: &mut Limits, text: &str) -> Result<(), InvalidLimit> {
-        let units: &[(&str, u64)] = match self.unit {
-            Unit::Count => &[("", 1)],
-            Unit::Bytes => &[("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1), ("", 1)],
-            Unit::Time => &[("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)],
-        };
         let invalid = || InvalidLimit { name: self.name, unit: self.unit, text: text.to_owned() };
-        let value = parse_scaled(text.trim(), units).ok_or_else(invalid)?;
+        let value = self.unit.parse(text).ok_or_else(invalid)?;
         (self.set)(limits, value);
         Ok(())
     }
@@ -73,12 +89,7 @@ pub struct InvalidLimit {
 
 impl fmt::Display for InvalidLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let accepted = match self.unit {
-            Unit::Bytes => "bytes, such as 65536, 64KiB or 16MiB",
-            Unit::Count => "a whole number",
-            Unit::Time => "a time, such as 250ms, 10s or 2m",
-        };
-        write!(f, "{}: `{}` is not {accepted}", self.name, self.text)
+        write!(f, "{}: `{}` is not {}", self.name, self.text, self.unit.words())
     }
 }
 
@@ -175,6 +186,10 @@ limits! {
         "Header fields in a request head; more are answered 431.";
     head_deadline: Time = 10_000,
         "Time from connecting, or from the last response, to a complete request head.";
+    body_bytes_max: Bytes = 1 << 20,
+        "Length of a request's body; a longer one is answered 413.";
+    body_deadline: Time = 30_000,
+        "Time from the head of a request to the end of its body.";
     admission_deadline: Time = 10_000,
         "Time a handler may take to decide on a deferred admission; then the answer is 503.";
     message_bytes_max: Bytes = 16 << 20,
@@ -207,6 +222,12 @@ limits! {
         "Length of a room's name.";
     room_log_bytes_max: Bytes = 4 << 20,
         "Publications a room keeps for its slow members; one further behind is closed with 1013, and who publishes waits while half of it is unsent.";
+    poll_wait_max: Time = 60_000,
+        "Time a request may wait for the next publication.";
+    idempotency_keys_max: Count = 1024,
+        "Keys a room remembers, so that a publication that is tried again is not published again.";
+    idempotency_age: Time = 300_000,
+        "Time for which such a key is remembered.";
     walk_slice: Count = 32,
         "Room members sent to before the sockets are looked at again; 0 walks a whole room at once.";
     walk_slice_bytes: Bytes = 1 << 20,

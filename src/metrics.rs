@@ -74,6 +74,8 @@ metrics! {
     replies_refused,
     /// Messages published to rooms.
     publications,
+    /// Publications that had been published before with the same key, and were not again.
+    publications_repeated,
     /// Messages not published, for want of members or because their room was a whole log behind.
     publications_unheard,
     /// Bytes received.

@@ -14,17 +14,29 @@ const LEVELS: &[&[(&str, &[&str])]] = &[
     &[("limits", &[]), ("metrics", &[]), ("id", &[]), ("input", &[]), ("spare", &[])],
     &[("timer", &[]), ("ws", &["bytes", "simdutf8", "zlib_rs"])],
     &[
-        ("http", &["base64", "bytes", "httparse", "memchr", "percent_encoding", "sha1"]),
+        (
+            "http",
+            &[
+                "base64",
+                "bytes",
+                "form_urlencoded",
+                "httparse",
+                "memchr",
+                "percent_encoding",
+                "serde_json",
+                "sha1",
+            ],
+        ),
         ("outbound", &["bytes"]),
-        ("room", &["bytes", "slab"]),
+        ("room", &["base64", "bytes", "serde_json", "simdutf8", "slab"]),
     ],
-    &[("conn", &[])],
+    &[("auth", &[]), ("conn", &[])],
     &[("engine", &["slab"])],
     &[("reactor", &["mio", "signal_hook", "signal_hook_mio", "socket2"])],
     &[("server", &[])],
     // What the library shows to the outside; the binary's own parts use it as anybody would.
     &[("lib", &[])],
-    &[("app", &[])],
+    &[("app", &["base64", "serde", "serde_json", "uuid"])],
     &[("settings", &["clap", "serde", "toml"])],
     &[("main", &["rustix"])],
 ];
@@ -34,6 +46,7 @@ const CRATES: &[&str] = &[
     "base64",
     "bytes",
     "clap",
+    "form_urlencoded",
     "httparse",
     "memchr",
     "mio",
@@ -41,6 +54,7 @@ const CRATES: &[&str] = &[
     "rustix",
     "rustls",
     "serde",
+    "serde_json",
     "sha1",
     "signal_hook",
     "signal_hook_mio",
@@ -48,6 +62,7 @@ const CRATES: &[&str] = &[
     "slab",
     "socket2",
     "toml",
+    "uuid",
     "zlib_rs",
 ];
 

@@ -6,10 +6,10 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use fanline::engine::{Engine, Rules, Transport};
-use fanline::{Closed, ConnId, Context, Handler, Message, Metrics, Opening, Request, Response};
+use fanline::{Closed, ConnId, Context, Exchange, Handler, Message, Metrics, Opening, Reply, Response};
 
 /// Who connects to this path is echoed to; any other path names a room.
 pub const ECHO: &str = "/echo";
@@ -30,7 +30,16 @@ impl Stage {
     /// An engine without connections.
     pub fn new() -> Self {
         let now = Instant::now();
-        Self { engine: Engine::new(Host, Rules::default(), Arc::new(Metrics::default()), now, 1), now }
+        Self {
+            engine: Engine::new(
+                Host,
+                Rules::default(),
+                Arc::new(Metrics::default()),
+                now,
+                Duration::from_micros(1),
+            ),
+            now,
+        }
     }
 
     /// Connects, and opens a WebSocket there.
@@ -122,8 +131,8 @@ enum Guest {
 impl Handler for Host {
     type State = Guest;
 
-    fn http(&mut self, request: &Request<'_>) -> Response {
-        Response::text(200, request.path())
+    fn http(&mut self, exchange: &mut Exchange<'_>) -> Reply {
+        Response::text(200, exchange.request().path()).into()
     }
 
     fn open(&mut self, opening: &mut Opening<'_>) -> Result<Guest, Response> {

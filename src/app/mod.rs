@@ -1,29 +1,78 @@
-//! The binary's own application: an ordinary [`Handler`] with a table of routes, a chat page and a health check.
+//! The binary's own application: an ordinary [`Handler`] with a table of routes, rooms over HTTP, and a chat page.
 
+mod api;
+mod envelope;
 mod route;
+mod time;
 
 use std::sync::Arc;
 
-use crate::{Context, Handler, Message, Opening, Refusal, Request, Response};
-pub use route::{InvalidPattern, Mode, Pattern, Route};
+use crate::auth::{Gate, Right, Visitor};
+use crate::{
+    Context, Encoding, Exchange, Handler, Join, Joined, Message, Opening, Presence, Refusal, Reply, Request,
+    Response, Start,
+};
+pub use route::{InvalidPattern, Listing, Mode, Pattern, Rate, Route};
 
 const PAGE: &str = include_str!("page.html");
+
+/// The subprotocol in which publications come as JSON objects with their offsets.
+pub const SUBPROTOCOL: &str = "fanline.v1";
 
 /// Echo and chat rooms, by path.
 pub struct App {
     routes: Vec<Route>,
+    gate: Gate,
 }
 
-/// What the application keeps of a connection: its route, and its room where the route has rooms.
+/// What the application keeps of a connection: its route, its room where the route has rooms, and the rest only where
+/// there is any.
 pub struct Place {
     route: u16,
     room: Option<Arc<str>>,
+    guest: Option<Box<Guest>>,
+}
+
+/// What is special about a connection.
+struct Guest {
+    visitor: Visitor,
+    /// It speaks [`SUBPROTOCOL`].
+    is_json: bool,
+    may_publish: bool,
+    allowance: Allowance,
+}
+
+/// How many messages may come now, in thousandths, and when that was.
+#[derive(Clone, Copy, Debug, Default)]
+struct Allowance {
+    milli: u64,
+    at_ms: u64,
+}
+
+impl Allowance {
+    /// Takes one message, if the rate allows it.
+    fn take(&mut self, rate: Rate, now_ms: u64) -> bool {
+        let per_ms = rate.per.as_millis().max(1) as u64;
+        let earned =
+            now_ms.saturating_sub(self.at_ms).saturating_mul(u64::from(rate.messages) * 1000) / per_ms;
+        self.milli = self.milli.saturating_add(earned).min(u64::from(rate.messages) * 1000);
+        self.at_ms = now_ms;
+        let may = self.milli >= 1000;
+        self.milli -= if may { 1000 } else { 0 };
+        may
+    }
 }
 
 impl App {
-    /// An application with these routes; the first that matches a path serves it.
+    /// An application with these routes, open to everybody; the first that matches a path serves it.
     pub fn new(routes: Vec<Route>) -> Self {
-        Self { routes }
+        Self { routes, gate: Gate::default() }
+    }
+
+    /// Says who may do what.
+    pub fn with_gate(mut self, gate: Gate) -> Self {
+        self.gate = gate;
+        self
     }
 
     /// The first route for a path, and the room it leads to.
@@ -32,56 +81,144 @@ impl App {
             .iter()
             .zip(0..)
             .find_map(|(route, number)| route.pattern.matches(path).map(|captured| (number, route, captured)))
-            .map(|(number, route, captured)| (number, route, route.room_for(&captured, path)))
+            .map(|(number, route, captured)| (number, route, route.room_for(&captured)))
+    }
+
+    /// Joins the room of a route, from where the request says.
+    fn join(
+        &self,
+        opening: &mut Opening<'_>,
+        (route, room): (&Route, &str),
+        visitor: &Visitor,
+        encoding: Encoding,
+    ) -> Result<Joined, Response> {
+        visitor.check(Right::Join, room)?;
+        let replay = if route.replay == 0 { Start::Now } else { Start::Last(route.replay) };
+        let start = api::start_of(opening.request(), replay)?;
+        let presence = match (route.presence, visitor.user()) {
+            (Listing::On, Some(user)) => Presence::Listed(user.clone()),
+            (Listing::Announced, Some(user)) => Presence::Announced(user.clone()),
+            (Listing::Off, _) | (_, None) => Presence::Hidden,
+        };
+        let join = Join { start, encoding, is_quiet: !route.echo, presence };
+        let unavailable = |_| Refusal::Unavailable("the room cannot be joined");
+        opening.keep(room, route.keep).map_err(unavailable)?;
+        let joined = opening.join_as(room, &join).map_err(unavailable)?;
+        // A reader of raw messages cannot be told later that something is missing.
+        if !joined.recovered && encoding == Encoding::Raw {
+            return Err(Refusal::Gone.into());
+        }
+        Ok(joined)
     }
 }
 
 impl Handler for App {
     type State = Place;
 
-    fn http(&mut self, request: &Request<'_>) -> Response {
+    fn http(&mut self, exchange: &mut Exchange<'_>) -> Reply {
+        if let Some(reply) = self.rooms(exchange) {
+            return reply;
+        }
+        let request = exchange.request();
         let is_get = matches!(request.method(), "GET" | "HEAD");
         match request.path() {
-            _ if !is_get => Refusal::MethodNotAllowed.into(),
-            "/" => page(request),
-            "/healthz" => Response::text(200, "ok"),
+            _ if !is_get => Refusal::MethodNotAllowed("GET, HEAD").into(),
+            "/" => page(request).into(),
+            "/healthz" => Response::text(200, "ok").into(),
             path if self.find(path).is_some() => Refusal::UpgradeRequired.into(),
             _ => Refusal::NotFound.into(),
         }
     }
 
     fn open(&mut self, opening: &mut Opening<'_>) -> Result<Place, Response> {
-        let (number, route, room) = self.find(opening.request().path()).ok_or(Refusal::NotFound)?;
-        let preferred: Vec<&str> = route.subprotocols.iter().map(String::as_str).collect();
-        if opening.choose_subprotocol(&preferred).is_none() && route.subprotocol_required {
+        let request = opening.request();
+        let (number, route, room) = self.find(request.path()).ok_or(Refusal::NotFound)?;
+        let visitor = self.gate.visitor(request, opening.peer_addr(), opening.now_ms())?;
+        let mut preferred: Vec<&str> = route.subprotocols.iter().map(String::as_str).collect();
+        if route.mode == Mode::Room {
+            preferred.push(SUBPROTOCOL);
+        }
+        let chosen = opening.choose_subprotocol(&preferred);
+        if chosen.is_none() && route.subprotocol_required {
             return Err(Refusal::Malformed("none of the subprotocols of this path is offered").into());
+        }
+        let is_json = chosen == Some(SUBPROTOCOL);
+        let full = |_| Refusal::Unavailable("the greeting does not fit");
+        if route.uid {
+            opening.send(&uuid::Uuid::new_v4().to_string()).map_err(full)?;
         }
         let room = match route.mode {
             Mode::Echo => None,
             Mode::Room => {
-                opening.join(&room).map_err(|_| Refusal::Unavailable("the room cannot be joined"))?;
-                Some(room.into())
+                let encoding = if is_json { Encoding::Json } else { Encoding::Raw };
+                let joined = self.join(opening, (route, &room), &visitor, encoding)?;
+                opening.add_header("fanline-position", &joined.position.to_string());
+                if is_json {
+                    opening.send(&envelope::joined(&room, &joined)).map_err(full)?;
+                }
+                Some(Arc::from(room))
             }
         };
         if let Some(greeting) = &route.greeting {
-            opening.send(greeting).map_err(|_| Refusal::Unavailable("the greeting does not fit"))?;
+            opening.send(greeting).map_err(full)?;
         }
-        Ok(Place { route: number, room })
+        if let Some(expires_ms) = visitor.expires_ms() {
+            opening.expire_at(expires_ms);
+        }
+        let may_publish = room.as_deref().is_none_or(|room| visitor.check(Right::Publish, room).is_ok());
+        let is_plain = !is_json && may_publish && route.rate.is_none() && !needs_user(route, &visitor);
+        let allowance = Allowance { milli: u64::MAX, at_ms: opening.now_ms() };
+        let guest = (!is_plain).then(|| Box::new(Guest { visitor, is_json, may_publish, allowance }));
+        Ok(Place { route: number, room, guest })
     }
 
     fn message(&mut self, place: &mut Place, ctx: &mut Context<'_>, message: Message<'_>) {
-        let exit_word = self.routes[usize::from(place.route)].exit_word.as_deref();
-        if exit_word.is_some() && exit_word == message.as_text() {
-            ctx.close(1000, "").unwrap_or_default();
-            return;
+        let Some(route) = self.routes.get(usize::from(place.route)) else { return };
+        if route.message_bytes_max.is_some_and(|max| message.len() > max) {
+            return ctx.close(1009, "longer than messages here may be").unwrap_or_default();
         }
-        match &place.room {
-            Some(room) => drop(ctx.publish(room, message)),
-            None if ctx.send(message).is_err() => {
-                ctx.close(1013, "too slow for the echo").unwrap_or_default()
+        if let (Some(rate), Some(guest)) = (route.rate, &mut place.guest)
+            && !guest.allowance.take(rate, ctx.now_ms())
+        {
+            return ctx.close(1008, "more messages than are allowed here").unwrap_or_default();
+        }
+        if route.exit_word.is_some() && route.exit_word.as_deref() == message.as_text() {
+            return ctx.close(1000, "").unwrap_or_default();
+        }
+        let Some(room) = &place.room else {
+            if ctx.send(message).is_err() {
+                ctx.close(1013, "too slow for the echo").unwrap_or_default();
             }
-            None => {}
+            return;
+        };
+        match &mut place.guest {
+            None => publish(ctx, route, room, None, message),
+            Some(guest) if guest.is_json => {
+                envelope::receive(ctx, &self.gate, route, room, guest, message);
+            }
+            Some(guest) if guest.may_publish => publish(ctx, route, room, Some(&guest.visitor), message),
+            Some(_) => ctx.close(1008, "this room may only be read").unwrap_or_default(),
         }
+    }
+}
+
+/// Whether anything about the route asks for the visitor's name later.
+fn needs_user(route: &Route, visitor: &Visitor) -> bool {
+    visitor.user().is_some() && route.template.is_some()
+}
+
+fn publish(
+    ctx: &mut Context<'_>,
+    route: &Route,
+    room: &str,
+    visitor: Option<&Visitor>,
+    message: Message<'_>,
+) {
+    let user = visitor.and_then(Visitor::user).map(|user| &**user);
+    let filled = message.as_text().and_then(|text| route.fill(text, user, ctx.now_ms()));
+    match &filled {
+        Some(text) => drop(ctx.publish(room, text)),
+        None => drop(ctx.publish(room, message)),
     }
 }
 

@@ -1,6 +1,10 @@
 //! Which path leads to what.
 
 use std::fmt;
+use std::time::Duration;
+
+use super::time;
+use crate::Keep;
 
 /// One row of the route table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,7 +13,7 @@ pub struct Route {
     pub pattern: Pattern,
     /// What happens to a message.
     pub mode: Mode,
-    /// The room, where the pattern names none; the path itself, where this is empty too.
+    /// The room, where the pattern names none; the path without its outer slashes, where this is empty too.
     pub room: Option<String>,
     /// Sent to everyone who connects.
     pub greeting: Option<String>,
@@ -19,6 +23,43 @@ pub struct Route {
     pub subprotocols: Vec<String>,
     /// Whether a client has to offer one of them.
     pub subprotocol_required: bool,
+    /// How much history its rooms keep.
+    pub keep: Keep,
+    /// How many publications a newcomer is sent that does not say where it starts.
+    pub replay: usize,
+    /// Whether its members are sent what they publish themselves.
+    pub echo: bool,
+    /// Whether its members are listed.
+    pub presence: Listing,
+    /// Whether the first thing a client is sent is a new id of its own, as Tornado's chat does.
+    pub uid: bool,
+    /// What a text becomes when it is published, with `{user}`, `{time}` and `{text}` filled in.
+    pub template: Option<String>,
+    /// The longest message.
+    pub message_bytes_max: Option<usize>,
+    /// How many messages one connection may send in which time.
+    pub rate: Option<Rate>,
+}
+
+/// Whether a room's members are listed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Listing {
+    /// They are only counted.
+    #[default]
+    Off,
+    /// Who asks is told.
+    On,
+    /// The others are told, too, when somebody comes or goes.
+    Announced,
+}
+
+/// So many in such a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// How many; as many may come at once.
+    pub messages: u32,
+    /// In which time.
+    pub per: Duration,
 }
 
 /// What happens to a message.
@@ -41,7 +82,53 @@ impl Route {
             exit_word: None,
             subprotocols: Vec::new(),
             subprotocol_required: false,
+            keep: match mode {
+                Mode::Echo => Keep::default(),
+                Mode::Room => Self::KEEP,
+            },
+            replay: 0,
+            echo: true,
+            presence: Listing::Off,
+            uid: false,
+            template: None,
+            message_bytes_max: None,
+            rate: None,
         }
+    }
+
+    /// What a room keeps unless told otherwise: enough for a reader whose network was away for a moment.
+    pub const KEEP: Keep = Keep { messages: 100, bytes: 64 << 10, age: Duration::from_secs(300) };
+
+    /// Whether a room of this name belongs to this route.
+    pub fn leads_to(&self, room: &str) -> bool {
+        self.mode == Mode::Room && !room.is_empty() && (self.pattern.has_room() || self.fixed_room() == room)
+    }
+
+    /// The room of a route whose path names none.
+    fn fixed_room(&self) -> String {
+        self.room.clone().unwrap_or_else(|| self.pattern.to_room())
+    }
+
+    /// What a text becomes when it is published here; `None` where it stays as it is.
+    pub fn fill(&self, text: &str, user: Option<&str>, now_ms: u64) -> Option<String> {
+        let mut rest = self.template.as_deref()?;
+        let mut filled = String::with_capacity(rest.len() + text.len());
+        // Piece by piece, so that what was filled in is not filled in again.
+        while let Some(at) = rest.find('{') {
+            filled.push_str(&rest[..at]);
+            rest = &rest[at..];
+            let value = |rest: &str| match rest {
+                _ if rest.starts_with("{user}") => Some((6, user.unwrap_or("anonymous").to_owned())),
+                _ if rest.starts_with("{time}") => Some((6, time::date_and_time(now_ms))),
+                _ if rest.starts_with("{text}") => Some((6, text.to_owned())),
+                _ => None,
+            };
+            let (len, value) = value(rest).unwrap_or((1, "{".to_owned()));
+            filled.push_str(&value);
+            rest = &rest[len..];
+        }
+        filled.push_str(rest);
+        Some(filled)
     }
 
     /// The routes of a server that was told nothing: `/echo` and `/chat/{room}`.
@@ -52,11 +139,10 @@ impl Route {
     }
 
     /// The room that a path leads to, where the pattern captured `captured` from it.
-    pub(super) fn room_for(&self, captured: &str, path: &str) -> String {
-        match (&self.room, captured) {
-            (Some(room), "") => room.clone(),
-            (None, "") => path.to_owned(),
-            (_, captured) => captured.to_owned(),
+    pub(super) fn room_for(&self, captured: &str) -> String {
+        match captured {
+            "" => self.fixed_room(),
+            captured => captured.to_owned(),
         }
     }
 }
@@ -99,6 +185,21 @@ impl Pattern {
             Segment::Room => false,
         };
         if rooms > 1 || segments.iter().any(is_odd) { Err(invalid()) } else { Ok(Self { segments }) }
+    }
+
+    /// Whether the path names the room.
+    fn has_room(&self) -> bool {
+        self.segments.contains(&Segment::Room)
+    }
+
+    /// The path as the name of a room, without the slashes at its ends; `root` for `/`.
+    fn to_room(&self) -> String {
+        let literals = self.segments.iter().filter_map(|segment| match segment {
+            Segment::Literal(literal) => Some(literal.as_str()),
+            Segment::Room => None,
+        });
+        let room = literals.collect::<Vec<_>>().join("/");
+        if room.is_empty() { "root".to_owned() } else { room }
     }
 
     /// Whether the pattern serves a decoded path, and what it captures as the room; empty where it names none.
@@ -157,6 +258,32 @@ mod tests {
         for (pattern, path, want) in rows {
             assert_eq!(Pattern::parse(pattern).unwrap().matches(path).as_deref(), *want, "{pattern} {path}");
         }
+    }
+
+    #[test]
+    fn row_47_a_template_is_filled_in_once() {
+        let chat = Pattern::parse("/chat/{room}").unwrap();
+        let template = Some("{user}-{time}-说:{text}{?}".to_owned());
+        let route = Route { template, ..Route::new(chat, Mode::Room) };
+        let filled = route.fill("你好 {user}", Some("小明{text}"), 1_763_719_200_000).unwrap();
+        assert_eq!(filled, "小明{text}-2025-11-21 10:00:00-说:你好 {user}{?}");
+        assert!(route.fill("x", None, 0).unwrap().starts_with("anonymous-1970-01-01 00:00:00-"));
+    }
+
+    #[test]
+    fn the_route_that_a_room_belongs_to() {
+        let rows = [
+            ("/chat/{room}", "lobby", true),
+            ("/websocket", "websocket", true),
+            ("/websocket", "x", false),
+            ("/a/b/", "a/b", true),
+            ("/", "root", true),
+        ];
+        for (pattern, room, want) in rows {
+            let route = Route::new(Pattern::parse(pattern).unwrap(), Mode::Room);
+            assert_eq!(route.leads_to(room), want, "{pattern} {room}");
+        }
+        assert!(!Route::new(Pattern::parse("/{room}").unwrap(), Mode::Echo).leads_to("x"));
     }
 
     #[test]

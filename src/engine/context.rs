@@ -13,9 +13,12 @@ use crate::id::ConnId;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::outbound::Outbound;
-use crate::room::log::Position;
-use crate::room::rooms::{JoinError, Membership};
+use crate::room::log::Keep;
+use crate::room::position::Position;
+use crate::room::room::{Join, Joined};
+use crate::room::rooms::{JoinError, Membership, NotPublished, Post, Published};
 use crate::spare::Spares;
+use crate::timer::Tick;
 use crate::ws::close::{CloseCode, CloseReason, InvalidClose};
 use crate::ws::extension::DeflateParams;
 use crate::ws::frame::Opcode;
@@ -52,6 +55,9 @@ pub struct Context<'a> {
     pub(super) open: bool,
     pub(super) closing: Option<CloseReason>,
     pub(super) crowded: bool,
+    /// Whether it has joined a room that has something for it already.
+    pub(super) behind: bool,
+    pub(super) expires: Option<Tick>,
     pub(super) shared: &'a mut Shared,
 }
 
@@ -114,20 +120,52 @@ impl Context<'_> {
     /// # Errors
     /// [`JoinError`], where the name does not do or there are too many rooms.
     pub fn join(&mut self, room: &str) -> Result<(), JoinError> {
+        if self.open && self.membership(room).is_some() {
+            return Ok(());
+        }
+        self.join_as(room, &Join::default()).map(drop)
+    }
+
+    /// Joins a room with a say in where it starts, in which encoding, and whether it is listed; joining again is joining
+    /// anew, as said now.
+    ///
+    /// What the start asks for is sent right after what has been sent in this call of the handler; what is published
+    /// from then on follows without a gap and without a double.
+    ///
+    /// # Errors
+    /// [`JoinError`], where the name does not do or there are too many rooms.
+    pub fn join_as(&mut self, room: &str, join: &Join) -> Result<Joined, JoinError> {
         if !self.open {
             return Err(JoinError::Closed);
         }
-        if self.membership(room).is_some() {
-            return Ok(());
-        }
+        self.leave(room);
         if self.memberships.len() >= self.shared.rules.limits.rooms_per_connection_max {
             return Err(JoinError::TooManyMemberships);
         }
-        let membership = self.shared.rooms.join(room, self.id)?;
+        let (membership, joined) = self.shared.rooms.join(room, self.id, join)?;
         // Most connections are in one room: no more is reserved than that.
         self.memberships.reserve_exact(1);
         self.memberships.push(membership);
-        Ok(())
+        self.behind |= joined.is_behind;
+        Ok(joined)
+    }
+
+    /// Says how much history a room keeps from now on, which makes it if there is none of this name.
+    ///
+    /// # Errors
+    /// [`JoinError`], for the name or the number of rooms.
+    pub fn keep(&mut self, room: &str, keep: Keep) -> Result<(), JoinError> {
+        self.shared.rooms.keep(room, keep)
+    }
+
+    /// Closes this connection with 4401 at a time given in milliseconds since 1970, unless it is set anew before.
+    pub fn expire_at(&mut self, unix_ms: u64) {
+        self.expires = Some(self.shared.tick_at(unix_ms));
+    }
+
+    /// Milliseconds since 1970.
+    pub fn now_ms(&self) -> u64 {
+        self.shared.now_ms
     }
 
     /// Leaves a room; says whether this connection was in it.
@@ -152,12 +190,26 @@ impl Context<'_> {
     /// `None` where it was not published: the room has no members, or sending to them is a whole log's length behind.
     /// The latter does not happen to who is a member, since a member is not read while its room is behind.
     pub fn publish<'m>(&mut self, room: &str, message: impl Into<Message<'m>>) -> Option<Position> {
-        let published = self.shared.publish(room, message.into())?;
+        self.publish_once(room, message, None).ok().map(|published| published.position)
+    }
+
+    /// As [`Context::publish`]; what came with the same key before is not published again.
+    ///
+    /// # Errors
+    /// [`NotPublished`].
+    pub fn publish_once<'m>(
+        &mut self,
+        room: &str,
+        message: impl Into<Message<'m>>,
+        key: Option<&str>,
+    ) -> Result<Published, NotPublished> {
+        let author = self.membership(room).map(|at| self.memberships[at]);
+        let published = self.shared.publish(room, message.into(), Post { author, key })?;
         if published.crowded && !self.crowded {
             self.crowded = true;
             self.shared.rooms.wait_for(room, self.id);
         }
-        Some(published.position)
+        Ok(published)
     }
 
     /// Sends to another connection, once this handler has returned; without effect if it has ended by then.

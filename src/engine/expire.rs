@@ -6,6 +6,7 @@ use crate::conn::Stage;
 use crate::http::response::Refusal;
 use crate::id::ConnId;
 use crate::timer::Tick;
+use crate::ws::close::{CloseCode, CloseReason};
 use crate::ws::frame::Opcode;
 
 impl<H: Handler, T: Transport> Engine<H, T> {
@@ -20,18 +21,20 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             }
         }
         self.due = due;
-        self.age_spares();
+        self.keep_house();
     }
 
-    /// Lets go of long buffers that have served nobody for a while.
-    fn age_spares(&mut self) {
-        if self.aging.is_some_and(|due| due <= self.now) {
-            self.aging = None;
+    /// Lets go of long buffers that have served nobody for a while, and of history that is too old.
+    fn keep_house(&mut self) {
+        if self.housekeeping.is_some_and(|due| due <= self.now) {
+            self.housekeeping = None;
             self.shared.spares.age();
+            self.shared.rooms.sweep(Self::SWEEP);
         }
-        if self.aging.is_none() && self.shared.spares.bytes() > 0 {
-            let due = self.now.after(Self::SPARE_IDLE);
-            self.aging = Some(due);
+        let has_work = self.shared.spares.bytes() > 0 || !self.shared.rooms.is_empty();
+        if self.housekeeping.is_none() && has_work {
+            let due = self.now.after(Self::HOUSEKEEPING);
+            self.housekeeping = Some(due);
             self.wheel.file(ConnId::from_bits(u64::MAX), due);
         }
     }
@@ -45,12 +48,22 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             peer.pinged = false;
         }
         if peer.due(&self.shared.rules.limits) <= self.now {
+            let expires = peer.expires;
             match peer.conn.stage() {
-                Stage::Open if !peer.pinged => self.ping(id),
+                Stage::Open if expires <= self.now => {
+                    self.close_peer(id, CloseReason::fixed(CloseCode::EXPIRED, "the token has expired"))
+                }
+                Stage::Open | Stage::Streaming if !peer.pinged && expires > self.now => self.ping(id),
+                Stage::Waiting => self.answer_parked(id, true),
                 Stage::Deciding => {
                     self.refuse(id, &Refusal::Unavailable("the decision took too long").into())
                 }
-                Stage::Head | Stage::Open | Stage::Closing | Stage::Closed => self.lose(id),
+                Stage::Head
+                | Stage::Body
+                | Stage::Open
+                | Stage::Streaming
+                | Stage::Closing
+                | Stage::Closed => self.lose(id),
             }
         }
         self.schedule(id);
@@ -59,7 +72,15 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     /// §5.5.2: a Ping as a keepalive; any byte that comes back is an answer.
     fn ping(&mut self, id: ConnId) {
         let Some(peer) = get(&mut self.peers, id) else { return };
-        peer.outbound.push_control(Opcode::Ping, b"", self.shared.rules.limits.control_bytes_max);
+        match peer.conn.stage() {
+            // HTML §9.2.7: a comment, so that nobody between the two takes the silence for an end. A reader that is
+            // behind has enough to read; whether it does is what the deadline is for.
+            Stage::Streaming if peer.outbound.is_empty() && !peer.lagging => {
+                peer.outbound.push_http(|out| out.extend_from_slice(b":\n\n"));
+            }
+            Stage::Streaming => {}
+            _ => peer.outbound.push_control(Opcode::Ping, b"", self.shared.rules.limits.control_bytes_max),
+        }
         peer.pinged = true;
         peer.since = self.now;
         peer.queue_flush(&mut self.owing);

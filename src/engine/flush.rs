@@ -8,7 +8,8 @@ use crate::conn::Stage;
 use crate::id::ConnId;
 use crate::outbound::write_some;
 use crate::room::lane::Pending;
-use crate::room::rooms::{Membership, Visit};
+use crate::room::room::Visit;
+use crate::room::rooms::Membership;
 use crate::ws::close::{CloseCode, CloseReason};
 
 /// Where a member is after it was sent to.
@@ -45,7 +46,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         }
         if peer.outbound.len() < before {
             // A peer that takes what it is sent is alive.
-            peer.seen = self.now;
+            peer.heard(self.now);
         }
         if let Some(mut spare) = peer.outbound.take_spare()
             && spare.strip(&mut self.shared.spares)
@@ -60,8 +61,14 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         if peer.writable {
             match peer.conn.stage() {
                 Stage::Closed => self.finish(id),
-                Stage::Open if peer.lagging => self.catch_up(id),
-                Stage::Head | Stage::Deciding | Stage::Open | Stage::Closing => {}
+                Stage::Open | Stage::Streaming if peer.lagging => self.catch_up(id),
+                Stage::Head
+                | Stage::Deciding
+                | Stage::Body
+                | Stage::Waiting
+                | Stage::Open
+                | Stage::Streaming
+                | Stage::Closing => {}
             }
         }
     }
@@ -122,11 +129,14 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     fn visit(&mut self, id: ConnId, membership: Membership, was_lagging: bool) -> usize {
         let rooms = &mut self.shared.rooms;
         let Some(peer) = get(&mut self.peers, id) else { return 0 };
-        let Some(visit) = rooms.visit(membership) else { return 0 };
+        let Some(mut visit) = rooms.visit(membership) else { return 0 };
         let (delivery, sent) = match peer.writable && peer.outbound.is_empty() {
             true => deliver(peer, visit),
-            false => (check(&visit), 0),
+            false => (check(&mut visit), 0),
         };
+        if sent > 0 && peer.conn.stage() == Stage::Streaming {
+            peer.heard(self.now);
+        }
         match delivery {
             Delivery::CaughtUp if was_lagging => rooms.set_lagging(membership, false),
             Delivery::CaughtUp => {}
@@ -136,7 +146,13 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             }
             Delivery::Passed => {
                 self.shared.metrics.passed.add(1);
-                self.close_peer(id, CloseReason::fixed(CloseCode::TRY_AGAIN_LATER, "too slow for the room"));
+                match peer.conn.stage() {
+                    Stage::Streaming => self.hang_up(id),
+                    _ => self.close_peer(
+                        id,
+                        CloseReason::fixed(CloseCode::TRY_AGAIN_LATER, "too slow for the room"),
+                    ),
+                }
             }
             Delivery::Failed => self.lose(id),
         }
@@ -202,7 +218,7 @@ fn deliver<T: Transport, S>(peer: &mut Peer<T, S>, mut visit: Visit<'_>) -> (Del
 }
 
 /// What there is to do for a member that cannot be sent to now.
-fn check(visit: &Visit<'_>) -> Delivery {
+fn check(visit: &mut Visit<'_>) -> Delivery {
     match visit.pending() {
         Pending::CaughtUp => Delivery::CaughtUp,
         Pending::Frames(_) => Delivery::Blocked,

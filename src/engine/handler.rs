@@ -7,6 +7,7 @@ use crate::id::ConnId;
 use crate::ws::message::Message;
 
 use super::context::{Context, Opening};
+use super::exchange::{Exchange, Reply};
 
 /// An application on a server.
 ///
@@ -42,10 +43,10 @@ pub trait Handler {
 
     /// Answers a request that does not ask for WebSocket; 426 unless implemented.
     ///
-    /// The connection is kept alive as HTTP/1.1 says. A request's body is not read: the connection ends after the
-    /// response to it.
-    fn http(&mut self, request: &Request<'_>) -> Response {
-        let _ = request;
+    /// The connection is kept alive as HTTP/1.1 says. After [`Reply::Wait`] the same request comes again, when there
+    /// is news or the time has run out.
+    fn http(&mut self, exchange: &mut Exchange<'_>) -> Reply {
+        let _ = exchange;
         Refusal::UpgradeRequired.into()
     }
 
@@ -79,7 +80,7 @@ pub trait Handler {
 impl Handler for () {
     type State = std::convert::Infallible;
 
-    fn http(&mut self, _request: &Request<'_>) -> Response {
+    fn http(&mut self, _exchange: &mut Exchange<'_>) -> Reply {
         Refusal::NotFound.into()
     }
 

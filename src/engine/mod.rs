@@ -4,6 +4,7 @@
 //! drives the engine, a poller or a simulator, says who is ready and what time it is.
 
 mod context;
+mod exchange;
 mod expire;
 mod flush;
 pub mod handler;
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 pub use context::{Context, Opening, SendError};
+pub use exchange::{Exchange, Reply};
 pub use peer::Transport;
 
 use crate::conn::Stage;
@@ -27,7 +29,7 @@ use crate::id::ConnId;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::outbound::Queue;
-use crate::room::rooms::{Published, Rooms};
+use crate::room::rooms::{NotPublished, Post, Published, Rooms};
 use crate::spare::Spares;
 use crate::timer::{Tick, Wheel};
 use crate::ws::close::{CloseCode, CloseReason};
@@ -55,16 +57,30 @@ struct Shared {
     spares: Spares,
     metrics: Arc<Metrics>,
     commands: VecDeque<Command>,
+    /// When the loop began, and the time now, in milliseconds since 1970.
+    start_ms: u64,
+    now_ms: u64,
 }
 
 impl Shared {
-    fn publish(&mut self, room: &str, message: Message<'_>) -> Option<Published> {
-        let published = self.rooms.publish(room, message);
-        match published {
-            Some(_) => self.metrics.publications.add(1),
-            None => self.metrics.publications_unheard.add(1),
+    fn publish(
+        &mut self,
+        room: &str,
+        message: Message<'_>,
+        post: Post<'_>,
+    ) -> Result<Published, NotPublished> {
+        let published = self.rooms.publish(room, message, post);
+        match &published {
+            Ok(published) if published.repeated => self.metrics.publications_repeated.add(1),
+            Ok(_) => self.metrics.publications.add(1),
+            Err(_) => self.metrics.publications_unheard.add(1),
         }
         published
+    }
+
+    /// The tick that is `unix_ms` after 1970.
+    fn tick_at(&self, unix_ms: u64) -> Tick {
+        Tick::default().after(Duration::from_millis(unix_ms.saturating_sub(self.start_ms)))
     }
 }
 
@@ -108,8 +124,8 @@ pub struct Engine<H: Handler, T> {
     start: Instant,
     now: Tick,
     generation: u32,
-    /// When the long buffers that nobody uses are let go, if there are any.
-    aging: Option<Tick>,
+    /// When the house is kept the next time: old history, and long buffers that nobody uses.
+    housekeeping: Option<Tick>,
     stopping: Option<Tick>,
 }
 
@@ -120,16 +136,21 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     /// Emptied outgoing buffers kept for the next connection that has something to say.
     const SPARE_MAX: usize = 64;
 
-    /// Time after which a long buffer that nobody has used is let go.
-    const SPARE_IDLE: Duration = Duration::from_secs(10);
+    /// How often the house is kept, while there is something to keep.
+    const HOUSEKEEPING: Duration = Duration::from_secs(5);
 
-    /// An engine without connections. `first_epoch` must be higher than any epoch of an earlier run.
-    pub fn new(handler: H, rules: Rules, metrics: Arc<Metrics>, start: Instant, first_epoch: u64) -> Self {
-        let rooms = Rooms::new(&rules.limits, first_epoch);
+    /// Rooms looked through each time.
+    const SWEEP: usize = 2048;
+
+    /// An engine without connections. `unix` is the time since 1970 at `start`; the rooms' epochs count up from its
+    /// microseconds, which is more than an earlier run can have used up at less than a million rooms a second.
+    pub fn new(handler: H, rules: Rules, metrics: Arc<Metrics>, start: Instant, unix: Duration) -> Self {
+        let rooms = Rooms::new(&rules.limits, (unix.as_micros() as u64).max(1));
+        let start_ms = unix.as_millis() as u64;
         let buffer = vec![0; rules.limits.receive_buffer];
         let spares = Spares::new(rules.limits.spare_bytes_max);
         let (deflater, commands) = (Deflater::default(), VecDeque::new());
-        let shared = Shared { rules, rooms, deflater, spares, metrics, commands };
+        let shared = Shared { rules, rooms, deflater, spares, metrics, commands, start_ms, now_ms: start_ms };
         Self {
             handler,
             peers: Slab::new(),
@@ -145,7 +166,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             start,
             now: Tick::default(),
             generation: 0,
-            aging: None,
+            housekeeping: None,
             stopping: None,
         }
     }
@@ -200,6 +221,10 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     pub fn ready(&mut self, id: ConnId, readable: bool, writable: bool, hung_up: bool) {
         let Some(peer) = get(&mut self.peers, id) else { return };
         peer.hung_up |= hung_up;
+        if hung_up && peer.conn.stage() == Stage::Waiting {
+            // Nobody is there to be answered; a client that waits for an answer does not close its side.
+            return self.lose(id);
+        }
         if readable || hung_up {
             peer.readable = true;
             peer.queue_read(&mut self.readable);
@@ -213,9 +238,13 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     /// One turn, from reading to reaping.
     pub fn turn(&mut self, now: Instant) {
         self.now = Tick::at(self.start, now);
+        self.shared.now_ms =
+            self.shared.start_ms + now.saturating_duration_since(self.start).as_millis() as u64;
+        self.shared.rooms.set_now(self.shared.now_ms);
         self.shared.metrics.turns.add(1);
         self.read();
         self.run_commands();
+        self.wake();
         self.expire();
         self.flush();
         self.walk();
@@ -229,6 +258,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             || !self.owing.is_empty()
             || !self.shared.commands.is_empty()
             || self.shared.rooms.has_news()
+            || self.shared.rooms.has_woken()
     }
 
     /// How long the next sleep may be; `None` for as long as nobody calls.
@@ -240,7 +270,8 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     pub fn apply(&mut self, command: Command) {
         match command {
             Command::Publish(room, message) => {
-                self.shared.publish(&room, message.as_message());
+                // Whoever published this is not there to be told; the count says whether anybody heard it.
+                let _ = self.shared.publish(&room, message.as_message(), Post::default());
             }
             Command::Send(id, message) => {
                 // Whoever sent this is not there to be told that it cannot be sent; the count says so.
@@ -269,8 +300,9 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             match get(&mut self.peers, id).map(|peer| peer.conn.stage()) {
                 Some(Stage::Open) => self.close_peer(id, reason.clone()),
                 // Between two requests there is nothing to say, and nothing on its way to wait for.
-                Some(Stage::Head) if self.owes_nothing(id) => self.lose(id),
-                Some(Stage::Head) => self.hang_up(id),
+                Some(Stage::Head | Stage::Body) if self.owes_nothing(id) => self.lose(id),
+                Some(Stage::Head | Stage::Body | Stage::Streaming) => self.hang_up(id),
+                Some(Stage::Waiting) => self.answer_parked(id, true),
                 Some(Stage::Deciding) => self.refuse(id, &Refusal::Unavailable("the server stops").into()),
                 Some(Stage::Closing | Stage::Closed) | None => {}
             }
@@ -298,7 +330,8 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             let stage = peer.conn.stage();
             let is_open = matches!(stage, Stage::Open | Stage::Closing);
             assert_eq!(peer.state.is_some(), is_open, "a state exactly while open: {:?}", peer.conn);
-            assert!(stage == Stage::Open || peer.memberships.is_empty(), "only open connections are members");
+            let may_be_member = matches!(stage, Stage::Open | Stage::Streaming);
+            assert!(may_be_member || peer.memberships.is_empty(), "only open connections are members");
             assert!(
                 peer.filed >= self.now || stage == Stage::Closed,
                 "every connection has a deadline ahead"
@@ -319,6 +352,14 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     fn run_commands(&mut self) {
         while let Some(command) = self.shared.commands.pop_front() {
             self.apply(command);
+        }
+    }
+
+    /// Answers requests that waited for a publication, as many as may be flushed in a turn.
+    fn wake(&mut self) {
+        for _ in 0..self.shared.rules.limits.flush_budget {
+            let Some(id) = self.shared.rooms.pop_woken() else { return };
+            self.answer_parked(id, false);
         }
     }
 

@@ -1,23 +1,67 @@
 //! From a request head to an answer: a page, a refusal, or an open WebSocket.
 
 use super::context::Opening;
+use super::exchange::{Exchange, Reply};
 use super::handler::{Admission, Handler};
 use super::read::{context, leave_all};
 use super::{Engine, Transport, get};
+use crate::conn::Parked;
+use crate::http::body::Framing;
 use crate::http::head::Request;
 use crate::http::response::{Refusal, Response};
 use crate::http::upgrade::{Granted, Upgrade};
 use crate::id::ConnId;
 use crate::outbound::Outbound;
+use crate::room::encoding::Encoding;
+use crate::room::position::Start;
+use crate::room::room::Join;
+use crate::room::rooms::JoinError;
+use crate::timer::Tick;
+
+/// In which state a request is when it is to be answered.
+#[derive(Clone, Copy)]
+enum Asked<'b> {
+    /// Its head has just come.
+    First,
+    /// It has been let in.
+    Admitted,
+    /// Its body has come.
+    WithBody(&'b [u8]),
+    /// It has waited; the time may have run out.
+    Again { until: Tick, has_waited: bool },
+}
+
+impl From<JoinError> for Response {
+    fn from(error: JoinError) -> Self {
+        let status = if error == JoinError::Name { 400 } else { 503 };
+        Response::error(status, &error.to_string())
+    }
+}
 
 impl<H: Handler, T: Transport> Engine<H, T> {
     /// A request head is complete.
     pub(super) fn on_head(&mut self, id: ConnId, head: &[u8]) {
-        self.answer(id, head, false);
+        self.answer(id, head, Asked::First);
     }
 
-    /// Answers a request; unless it `is_admitted` already, the handler may ask for time to decide.
-    fn answer(&mut self, id: ConnId, head: &[u8], is_admitted: bool) {
+    /// A request is complete that has a body.
+    pub(super) fn on_request(&mut self, id: ConnId, head: &[u8], body: &[u8]) {
+        self.answer(id, head, Asked::WithBody(body));
+    }
+
+    /// A request that waited is answered, or waits on.
+    pub(super) fn answer_parked(&mut self, id: ConnId, has_waited: bool) {
+        let Some(parked) = get(&mut self.peers, id).and_then(|peer| peer.conn.take_parked()) else { return };
+        self.shared.rooms.unlisten(&parked.room, id);
+        self.answer(id, &parked.head, Asked::Again { until: parked.until, has_waited });
+        if let Some(peer) = get(&mut self.peers, id) {
+            // What was pipelined behind it has waited, too.
+            peer.queue_read(&mut self.readable);
+        }
+    }
+
+    /// Answers a request; unless it is admitted already, the handler may ask for time to decide.
+    fn answer(&mut self, id: ConnId, head: &[u8], asked: Asked<'_>) {
         let limits = self.shared.rules.limits.clone();
         let request = match Request::parse(head, &limits) {
             Ok(request) => request,
@@ -29,8 +73,8 @@ impl<H: Handler, T: Transport> Engine<H, T> {
                 // RFC 9110 §9.3.2: a HEAD that is refused gets no body either.
                 self.send_response(id, &refusal.into(), request.method() == "HEAD", true);
             }
-            Ok(None) => self.respond(id, &request),
-            Ok(Some(upgrade)) if is_admitted => self.open(id, &request, &upgrade),
+            Ok(None) => self.respond(id, head, &request, asked),
+            Ok(Some(upgrade)) if matches!(asked, Asked::Admitted) => self.open(id, &request, &upgrade),
             Ok(Some(upgrade)) => match self.handler.admit(id, &request) {
                 Admission::Now => self.open(id, &request, &upgrade),
                 Admission::Later => self.defer(id, head),
@@ -40,22 +84,107 @@ impl<H: Handler, T: Transport> Engine<H, T> {
 
     fn check_upgrade(&self, request: &Request<'_>) -> Result<Option<Upgrade>, Refusal> {
         let upgrade = Upgrade::from_request(request)?;
-        if upgrade.is_some() {
+        // Another site's page can also make a browser send what changes something, with its user's cookies.
+        if upgrade.is_some() || !matches!(request.method(), "GET" | "HEAD" | "OPTIONS") {
             self.shared.rules.origins.check(request)?;
         }
         Ok(upgrade)
     }
 
     /// Answers a request that is just HTTP.
-    fn respond(&mut self, id: ConnId, request: &Request<'_>) {
+    fn respond(&mut self, id: ConnId, head: &[u8], request: &Request<'_>, asked: Asked<'_>) {
+        if matches!(asked, Asked::First) && self.awaits_body(id, head, request) {
+            return;
+        }
+        let Some(peer) = get(&mut self.peers, id) else { return };
         self.shared.metrics.requests.add(1);
-        let response = self.handler.http(request);
-        // A body that follows is not read, so nothing can be read behind it.
-        let is_last = !request.keeps_alive() || request.has_body();
+        let (body, has_waited, until) = match asked {
+            Asked::WithBody(body) => (body, false, None),
+            Asked::Again { until, has_waited } => (&b""[..], has_waited, Some(until)),
+            Asked::First | Asked::Admitted => (&b""[..], false, None),
+        };
+        let transport = &peer.transport;
+        let shared = &mut self.shared;
+        let reply = self.handler.http(&mut Exchange { id, transport, request, body, has_waited, shared });
+        match reply {
+            Reply::Now(response) => self.reply(id, request, &response),
+            Reply::Wait { .. } if has_waited || self.stopping.is_some() => {
+                self.reply(id, request, &Response::new(204));
+            }
+            Reply::Wait { room, time } => {
+                let time = time.min(self.shared.rules.limits.poll_wait_max);
+                let until = until.unwrap_or_else(|| self.now.after(time));
+                self.park(id, request, Parked { head: head.into(), room, until });
+            }
+            Reply::Events { room, start } => self.stream(id, request, &room, start),
+        }
+    }
+
+    /// Whether the request's body is to be read first; also where it has been refused.
+    fn awaits_body(&mut self, id: ConnId, head: &[u8], request: &Request<'_>) -> bool {
+        let framing = match Framing::of(request, self.shared.rules.limits.body_bytes_max) {
+            Ok(framing) => framing,
+            Err(refusal) => {
+                self.refuse(id, &refusal.into());
+                return true;
+            }
+        };
+        let Some(peer) = get(&mut self.peers, id) else { return true };
+        let awaits = peer.conn.expect_body(head, framing);
+        if awaits {
+            if request.has_token("expect", "100-continue") && request.is_http_1_1() {
+                // RFC 9110 §10.1.1: it is told to go on before it sends a long body.
+                peer.outbound.push_http(|out| out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n"));
+                peer.queue_flush(&mut self.owing);
+            }
+            self.enter_phase(id);
+        }
+        awaits
+    }
+
+    fn reply(&mut self, id: ConnId, request: &Request<'_>, response: &Response) {
         if response.status() >= 400 {
             self.shared.metrics.refused(response.status());
         }
-        self.send_response(id, &response, request.method() == "HEAD", is_last);
+        self.send_response(id, response, request.method() == "HEAD", !request.keeps_alive());
+    }
+
+    /// Keeps a request until there is news in a room.
+    fn park(&mut self, id: ConnId, request: &Request<'_>, parked: Parked) {
+        match self.shared.rooms.listen(&parked.room, id) {
+            Ok(()) => {}
+            Err(error) => return self.reply(id, request, &Response::from(error)),
+        }
+        let Some(peer) = get(&mut self.peers, id) else { return };
+        peer.conn.park(parked);
+        self.enter_phase(id);
+    }
+
+    /// Answers with a room's events, until the client goes.
+    fn stream(&mut self, id: ConnId, request: &Request<'_>, room: &str, start: Start) {
+        let head = Response::new(200)
+            .header("content-type", "text/event-stream")
+            .header("cache-control", "no-store")
+            .header("x-accel-buffering", "no");
+        if request.method() == "HEAD" {
+            return self.send_response(id, &head, true, true);
+        }
+        let join = Join { start, encoding: Encoding::Events, ..Join::default() };
+        let (membership, joined) = match self.shared.rooms.join(room, id, &join) {
+            Ok(joined) => joined,
+            Err(error) => return self.reply(id, request, &Response::from(error)),
+        };
+        let Some(peer) = get(&mut self.peers, id) else { return };
+        peer.memberships.reserve_exact(1);
+        peer.memberships.push(membership);
+        peer.lagging |= joined.is_behind;
+        peer.conn.stream();
+        peer.outbound.push_http(|out| {
+            head.write_endless_head(out);
+            out.extend_from_slice(joined.first_event().as_bytes());
+        });
+        peer.queue_flush(&mut self.owing);
+        self.enter_phase(id);
     }
 
     /// Answers with a response and ends the connection after it.
@@ -85,7 +214,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         let Some(head) = get(&mut self.peers, id).and_then(|peer| peer.conn.take_deferred()) else { return };
         match refusal {
             Some(response) => self.refuse(id, &response),
-            None => self.answer(id, &head, true),
+            None => self.answer(id, &head, Asked::Admitted),
         }
         if let Some(peer) = get(&mut self.peers, id) {
             // What came behind the handshake has waited for this.
@@ -127,6 +256,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     /// Ends a connection that has nothing to be told.
     pub(super) fn hang_up(&mut self, id: ConnId) {
         let Some(peer) = get(&mut self.peers, id) else { return };
+        leave_all(peer, &mut self.shared);
         peer.conn.hang_up(&mut peer.outbound);
         peer.queue_flush(&mut self.owing);
         self.enter_phase(id);

@@ -38,6 +38,8 @@ pub(super) struct Peer<T, S> {
     pub(super) seen: Tick,
     /// When this phase, or the wait for a pong, began.
     pub(super) since: Tick,
+    /// When it is closed whatever happens: what it proved to come in is good until then.
+    pub(super) expires: Tick,
     /// Under which tick the wheel holds it.
     pub(super) filed: Tick,
     /// An edge has announced input, and no read has found the end of it.
@@ -76,6 +78,7 @@ impl<T, S> Peer<T, S> {
             id,
             seen: now,
             since: now,
+            expires: Tick::NEVER,
             filed: Tick::NEVER,
             readable: false,
             writable: true,
@@ -93,12 +96,21 @@ impl<T, S> Peer<T, S> {
 
     /// Whether input is to be taken now.
     pub(super) fn may_read(&self) -> bool {
-        !self.choked && !self.crowded && self.conn.stage() != Stage::Deciding
+        !self.choked && !self.crowded && !matches!(self.conn.stage(), Stage::Deciding | Stage::Waiting)
     }
 
     /// Is not read for a while, if too much waits to be sent to it.
     pub(super) fn choke(&mut self, limits: &Limits) {
         self.choked |= self.outbound.len() > limits.outbound_bytes_high;
+    }
+
+    /// The peer has given a sign of life.
+    pub(super) fn heard(&mut self, now: Tick) {
+        self.seen = now;
+        if self.conn.stage() == Stage::Streaming {
+            // It never sends anything; that it takes what it is sent is all there is to go by.
+            self.pinged = false;
+        }
     }
 
     pub(super) fn queue_read(&mut self, queue: &mut VecDeque<ConnId>) {
@@ -120,8 +132,12 @@ impl<T, S> Peer<T, S> {
         match self.conn.stage() {
             Stage::Head => self.since.after(limits.head_deadline),
             Stage::Deciding => self.since.after(limits.admission_deadline),
-            Stage::Open if self.pinged => self.since.after(limits.pong_deadline),
-            Stage::Open => self.seen.after(limits.ping_interval),
+            Stage::Body => self.since.after(limits.body_deadline),
+            Stage::Waiting => self.conn.waits_until(),
+            Stage::Streaming | Stage::Open if self.pinged => {
+                self.since.after(limits.pong_deadline).min(self.expires)
+            }
+            Stage::Streaming | Stage::Open => self.seen.after(limits.ping_interval).min(self.expires),
             Stage::Closing => self.since.after(limits.close_deadline),
             Stage::Closed if self.shut => self.since.after(limits.linger_deadline),
             Stage::Closed => self.since.after(limits.close_deadline),

@@ -9,6 +9,7 @@ use super::{Engine, Shared, Transport, get};
 use crate::conn::{Closed, ClosedBy, Event, Stage};
 use crate::id::ConnId;
 use crate::input::Input;
+use crate::timer::Tick;
 use crate::ws::close::CloseReason;
 use crate::ws::message::Message;
 use crate::ws::session::Workbench;
@@ -43,6 +44,23 @@ impl Budget {
 pub(super) struct Aftermath {
     pub(super) closing: Option<CloseReason>,
     crowded: bool,
+    /// It has joined a room that has something for it already.
+    behind: bool,
+    expires: Option<Tick>,
+}
+
+impl Aftermath {
+    /// Whether there is anything to be done at all.
+    fn is_rare(&self) -> bool {
+        self.crowded || self.behind || self.expires.is_some() || self.closing.is_some()
+    }
+
+    /// Notes on the connection what it is to remember.
+    fn note<T, S>(&self, peer: &mut Peer<T, S>) {
+        peer.crowded |= self.crowded;
+        peer.lagging |= self.behind;
+        peer.expires = self.expires.unwrap_or(peer.expires);
+    }
 }
 
 impl<H: Handler, T: Transport> Engine<H, T> {
@@ -122,14 +140,18 @@ impl<H: Handler, T: Transport> Engine<H, T> {
                     if peer.conn.deflate().is_some() {
                         budget.to_inflate = budget.to_inflate.saturating_sub(received.as_message().len());
                     }
-                    let closing = tell(&mut self.handler, peer, &mut self.shared, received.as_message());
+                    let aftermath = tell(&mut self.handler, peer, &mut self.shared, received.as_message());
                     received.give_back(&mut self.shared.spares);
-                    if let Some(reason) = closing {
-                        self.close_peer(id, reason);
+                    if aftermath.is_rare() {
+                        self.settle(id, aftermath);
                     }
                 }
                 Some(Event::Head(head)) => {
                     self.on_head(id, &head);
+                    self.choke(id);
+                }
+                Some(Event::Request(head, body)) => {
+                    self.on_request(id, &head, &body);
                     self.choke(id);
                 }
                 Some(Event::BadHead(refusal)) => self.refuse(id, &refusal.into()),
@@ -186,7 +208,10 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     /// Does what a handler's call has left to be done.
     pub(super) fn settle(&mut self, id: ConnId, aftermath: Aftermath) {
         if let Some(peer) = get(&mut self.peers, id) {
-            peer.crowded |= aftermath.crowded;
+            aftermath.note(peer);
+        }
+        if aftermath.expires.is_some() {
+            self.schedule(id);
         }
         if let Some(reason) = aftermath.closing {
             self.close_peer(id, reason);
@@ -197,9 +222,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     fn end_of_input(&mut self, id: ConnId) {
         let Some(peer) = get(&mut self.peers, id) else { return };
         peer.ended = true;
-        if let Some(closed) = peer.conn.lost() {
-            self.end(id, closed);
-        }
+        self.unlink(id);
         let Some(peer) = get(&mut self.peers, id) else { return };
         if peer.outbound.is_empty() {
             self.dead.push(id);
@@ -223,35 +246,45 @@ impl<H: Handler, T: Transport> Engine<H, T> {
 
     /// The transport has failed, or the peer has run out of time.
     pub(super) fn lose(&mut self, id: ConnId) {
-        if let Some(closed) = get(&mut self.peers, id).and_then(|peer| peer.conn.lost()) {
-            self.end(id, closed);
-        }
+        self.unlink(id);
         self.dead.push(id);
+    }
+
+    /// The connection is over, whatever it was: nothing leads to it any more.
+    fn unlink(&mut self, id: ConnId) {
+        let Some(peer) = get(&mut self.peers, id) else { return };
+        if let Some(parked) = peer.conn.take_parked() {
+            self.shared.rooms.unlisten(&parked.room, id);
+        }
+        match peer.conn.lost() {
+            Some(closed) => self.end(id, closed),
+            None => leave_all(peer, &mut self.shared),
+        }
     }
 }
 
 impl Context<'_> {
     pub(super) fn aftermath(self) -> Aftermath {
-        Aftermath { closing: self.closing, crowded: self.crowded }
+        let Context { closing, crowded, behind, expires, .. } = self;
+        Aftermath { closing, crowded, behind, expires }
     }
 }
 
-/// Hands a message to the handler; the reason, where it has closed the connection.
+/// Hands a message to the handler, and says what is left to be done.
 fn tell<H: Handler, T: Transport>(
     handler: &mut H,
     peer: &mut Peer<T, H::State>,
     shared: &mut Shared,
     message: Message<'_>,
-) -> Option<CloseReason> {
+) -> Aftermath {
     shared.metrics.messages.add(1);
     let (mut ctx, state) = context(peer, shared);
     if let Some(state) = state {
         handler.message(state, &mut ctx, message);
     }
-    let Aftermath { closing, crowded } = ctx.aftermath();
-    peer.crowded |= crowded;
+    let aftermath = ctx.aftermath();
     peer.choke(&shared.rules.limits);
-    closing
+    aftermath
 }
 
 /// The context of a connection, and the state the handler keeps of it.
@@ -268,6 +301,8 @@ pub(super) fn context<'a, T: Transport, S>(
         open: peer.conn.stage() == Stage::Open,
         closing: None,
         crowded: false,
+        behind: false,
+        expires: None,
         shared,
     };
     (ctx, &mut peer.state)

@@ -142,6 +142,12 @@ impl<'h> Request<'h> {
         self.query
     }
 
+    /// The value of the first parameter of this name in the query, decoded.
+    pub fn query_value(&self, name: &str) -> Option<Cow<'h, str>> {
+        let mut pairs = form_urlencoded::parse(self.query?.as_bytes());
+        pairs.find(|(key, _)| key == name).map(|(_, value)| value)
+    }
+
     /// The host and port the client asked for, from the `Host` header or an absolute target.
     pub fn host(&self) -> Option<&str> {
         self.host

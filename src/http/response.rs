@@ -14,10 +14,16 @@ pub enum Refusal {
     OriginNotAllowed,
     /// 403: the handler does not let this client in, as the text says.
     Forbidden(&'static str),
+    /// 401: the client has to say who it is, or has not proved it, as the text says.
+    Unauthorized(&'static str),
     /// 404: nothing is at this path.
     NotFound,
-    /// 405: only GET is served here.
-    MethodNotAllowed,
+    /// 405: what is at this path is not asked for like this; these methods are served.
+    MethodNotAllowed(&'static str),
+    /// 410: what came after the position is not kept any more.
+    Gone,
+    /// 413: the request's body is longer than `body_bytes_max`.
+    BodyTooLarge,
     /// 426: this path speaks only WebSocket.
     UpgradeRequired,
     /// 426: the client asks for a version of the protocol other than 13 (RFC 6455 §4.4).
@@ -26,6 +32,10 @@ pub enum Refusal {
     HeadTooLarge,
     /// 431: the head has more fields than `headers_max`.
     TooManyHeaders,
+    /// 429: more than this client may.
+    TooMany(&'static str),
+    /// 501: the body comes in a transfer coding other than chunks (RFC 9112 §6.1).
+    CodingNotImplemented,
     /// 503: the server cannot take this connection now, as the text says.
     Unavailable(&'static str),
 }
@@ -35,11 +45,16 @@ impl Refusal {
     pub fn status(self) -> u16 {
         match self {
             Refusal::Malformed(_) => 400,
+            Refusal::Unauthorized(_) => 401,
             Refusal::OriginNotAllowed | Refusal::Forbidden(_) => 403,
             Refusal::NotFound => 404,
-            Refusal::MethodNotAllowed => 405,
+            Refusal::MethodNotAllowed(_) => 405,
+            Refusal::Gone => 410,
+            Refusal::BodyTooLarge => 413,
             Refusal::UpgradeRequired | Refusal::VersionNotSupported => 426,
+            Refusal::TooMany(_) => 429,
             Refusal::HeadTooLarge | Refusal::TooManyHeaders => 431,
+            Refusal::CodingNotImplemented => 501,
             Refusal::Unavailable(_) => 503,
         }
     }
@@ -47,10 +62,17 @@ impl Refusal {
     /// One line that says why.
     pub fn reason(self) -> &'static str {
         match self {
-            Refusal::Malformed(why) | Refusal::Forbidden(why) | Refusal::Unavailable(why) => why,
+            Refusal::Malformed(why)
+            | Refusal::Unauthorized(why)
+            | Refusal::Forbidden(why)
+            | Refusal::TooMany(why)
+            | Refusal::Unavailable(why) => why,
             Refusal::OriginNotAllowed => "this origin may not connect here",
             Refusal::NotFound => "nothing is at this path",
-            Refusal::MethodNotAllowed => "only GET is served here",
+            Refusal::MethodNotAllowed(_) => "this method is not served here",
+            Refusal::Gone => "what came after this position is not kept any more",
+            Refusal::BodyTooLarge => "the request's body is too long",
+            Refusal::CodingNotImplemented => "bodies come with a length or in chunks",
             Refusal::UpgradeRequired => "this path speaks WebSocket",
             Refusal::VersionNotSupported => "only version 13 of the WebSocket protocol is spoken",
             Refusal::HeadTooLarge => "the request head is too long",
@@ -94,6 +116,16 @@ impl Response {
             .body(format!("{line}\n").into_bytes())
     }
 
+    /// A response of one line of JSON.
+    pub fn json(status: u16, value: &serde_json::Value) -> Self {
+        Self::new(status).header("content-type", "application/json").body(format!("{value}\n").into_bytes())
+    }
+
+    /// A response that says in one line of JSON, `{"error":"…"}`, what is wrong.
+    pub fn error(status: u16, reason: &str) -> Self {
+        Self::json(status, &serde_json::json!({ "error": reason }))
+    }
+
     /// Adds a header.
     ///
     /// # Panics
@@ -117,6 +149,16 @@ impl Response {
         self.status
     }
 
+    /// Writes a head whose body ends with the connection (RFC 9112 §6.3).
+    pub fn write_endless_head(&self, out: &mut Vec<u8>) {
+        write_status(out, self.status);
+        for (name, value) in &self.headers {
+            write_header(out, name, value);
+        }
+        write_header(out, "connection", "close");
+        out.put_slice(b"\r\n");
+    }
+
     /// Writes the response; `bodiless` where it answers HEAD, `last` where the connection ends after it.
     pub fn write(&self, out: &mut Vec<u8>, bodiless: bool, last: bool) {
         write_status(out, self.status);
@@ -136,19 +178,23 @@ impl Response {
 
 impl From<Refusal> for Response {
     fn from(refusal: Refusal) -> Self {
-        let response = Response::text(refusal.status(), refusal.reason());
+        let response = Response::error(refusal.status(), refusal.reason());
         match refusal {
             // RFC 9110 §15.5.22 and §7.8, RFC 6455 §4.4: say what to upgrade to.
             Refusal::UpgradeRequired | Refusal::VersionNotSupported => response
                 .header("upgrade", "websocket")
                 .header("connection", "Upgrade")
                 .header("sec-websocket-version", "13"),
-            Refusal::MethodNotAllowed => response.header("allow", "GET"),
-            Refusal::Unavailable(_) => response.header("retry-after", "1"),
+            Refusal::MethodNotAllowed(methods) => response.header("allow", methods),
+            Refusal::Unauthorized(_) => response.header("www-authenticate", "Bearer"),
+            Refusal::TooMany(_) | Refusal::Unavailable(_) => response.header("retry-after", "1"),
             Refusal::Malformed(_)
             | Refusal::OriginNotAllowed
             | Refusal::Forbidden(_)
             | Refusal::NotFound
+            | Refusal::Gone
+            | Refusal::BodyTooLarge
+            | Refusal::CodingNotImplemented
             | Refusal::HeadTooLarge
             | Refusal::TooManyHeaders => response,
         }
@@ -202,6 +248,8 @@ fn phrase(status: u16) -> &'static str {
     match status {
         101 => "Switching Protocols",
         200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
         204 => "No Content",
         301 => "Moved Permanently",
         302 => "Found",
@@ -211,10 +259,15 @@ fn phrase(status: u16) -> &'static str {
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
+        409 => "Conflict",
+        410 => "Gone",
+        413 => "Content Too Large",
+        415 => "Unsupported Media Type",
         426 => "Upgrade Required",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
         500 => "Internal Server Error",
+        501 => "Not Implemented",
         503 => "Service Unavailable",
         _ => "",
     }

@@ -33,7 +33,7 @@ impl Upgrade {
             return Ok(None);
         }
         if request.method() != "GET" {
-            return Err(Refusal::MethodNotAllowed);
+            return Err(Refusal::MethodNotAllowed("GET"));
         }
         if !request.is_http_1_1() {
             return Err(Refusal::Malformed("the handshake needs HTTP/1.1"));

@@ -70,7 +70,7 @@ impl<H: Handler> Reactor<H> {
             listeners.push(listener);
         }
         let addrs = listeners.iter().map(Listener::local_addr).collect::<io::Result<_>>()?;
-        let engine = Engine::new(handler, rules, metrics.clone(), Instant::now(), first_epoch());
+        let engine = Engine::new(handler, rules, metrics.clone(), Instant::now(), since_1970());
         let (signals, is_stopping) = (None, false);
         Ok(Self { poll, engine, listeners, addrs, inbox, waker, signals, metrics, limits, is_stopping })
     }
@@ -192,8 +192,7 @@ impl<H: Handler> Drop for Reactor<H> {
     }
 }
 
-/// Microseconds since 1970: more than an earlier run can have used up, at less than a million rooms a second.
-fn first_epoch() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(1, |since| since.as_micros() as u64)
+/// The time of day; the loop's own clock goes on from there, whatever is done to the other one.
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }

@@ -4,20 +4,24 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::ws::frame::{Opcode, frame_boundary, header_len, write_frame};
-
-/// A place in a lane: how many bytes of it lie before. It always stands where a frame begins.
+/// A place in a log: the offset of the last publication before it; 0 before the first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cursor(u64);
 
 impl Cursor {
-    /// Bytes from an earlier place to this one.
-    pub fn since(self, earlier: Cursor) -> u64 {
-        self.0.saturating_sub(earlier.0)
+    /// The place after the publication with this offset.
+    pub fn after(offset: u64) -> Self {
+        Cursor(offset)
     }
 
-    fn after(self, len: usize) -> Self {
-        Cursor(self.0 + len as u64)
+    /// The offset of the last publication before this place.
+    pub fn offset(self) -> u64 {
+        self.0
+    }
+
+    /// Publications from an earlier place to this one.
+    pub fn since(self, earlier: Cursor) -> u64 {
+        self.0.saturating_sub(earlier.0)
     }
 }
 
@@ -26,163 +30,231 @@ impl Cursor {
 pub enum Pending<'l> {
     /// Nothing that it has not had.
     CaughtUp,
-    /// Whole frames that lie side by side: one `send`.
+    /// Whole publications that lie side by side: one `send`.
     Frames(&'l [u8]),
-    /// The place itself is gone: the tail has passed it.
+    /// What came next is gone: the tail has passed it.
     Passed,
 }
 
-/// Frames in chunks; none lies across two of them.
+/// Encoded publications in chunks; none lies across two of them.
+///
+/// Bytes are counted from the lane's beginning and never repeat.
 #[derive(Debug)]
 pub struct Lane {
-    /// Full chunks and long frames, oldest first: they can be shared, not changed.
+    /// Full chunks and long publications, oldest first: they can be shared, not changed.
     sealed: VecDeque<Chunk>,
-    /// The frames since then.
+    /// The publications since then.
     open: BytesMut,
-    open_start: Cursor,
-    head: Cursor,
-    len: usize,
+    open_start: u64,
+    /// Where each publication ends that is held.
+    ends: VecDeque<u64>,
+    /// The place before the first of them, as a cursor and in bytes.
+    tail: Cursor,
+    tail_byte: u64,
     bytes_max: usize,
 }
 
 #[derive(Debug)]
 struct Chunk {
-    start: Cursor,
-    frames: Bytes,
-}
-
-impl Chunk {
-    fn end(&self) -> Cursor {
-        self.start.after(self.frames.len())
-    }
+    start: u64,
+    /// The place after its last publication.
+    last: Cursor,
+    bytes: Bytes,
 }
 
 impl Lane {
-    /// Bytes in a chunk, and so the most that one `send` carries of short frames.
+    /// Bytes in a chunk, and so the most that one `send` carries of short publications.
     const CHUNK: usize = 64 << 10;
 
-    /// Bytes from which a frame gets a chunk of its own, to be shared instead of copied for a slow member.
+    /// Bytes from which a publication gets a chunk of its own, to be shared instead of copied for a slow member.
     const LONG: usize = 16 << 10;
 
-    /// An empty lane that holds about `bytes_max`.
-    pub fn new(bytes_max: usize) -> Self {
-        let (sealed, open) = (VecDeque::new(), BytesMut::new());
-        Self { sealed, open, open_start: Cursor(0), head: Cursor(0), len: 0, bytes_max }
+    /// Places remembered without giving memory back once the lane is empty.
+    const ENDS_KEPT: usize = 1024;
+
+    /// An empty lane that holds about `bytes_max` of what is published after `tail`.
+    pub fn new(bytes_max: usize, tail: Cursor) -> Self {
+        Self {
+            sealed: VecDeque::new(),
+            open: BytesMut::new(),
+            open_start: 0,
+            ends: VecDeque::new(),
+            tail,
+            tail_byte: 0,
+            bytes_max,
+        }
     }
 
-    /// The place after the last frame, where a new member starts.
+    /// Changes how much is held.
+    pub fn set_bytes_max(&mut self, bytes_max: usize) {
+        self.bytes_max = bytes_max;
+    }
+
+    /// The place after the last publication, where a new member starts.
     pub fn head(&self) -> Cursor {
-        self.head
+        Cursor(self.tail.0 + self.ends.len() as u64)
     }
 
     /// The first place still held.
     pub fn tail(&self) -> Cursor {
-        self.sealed.front().map_or(self.open_start, |chunk| chunk.start)
+        self.tail
     }
 
     /// Bytes held.
     pub fn len(&self) -> usize {
-        self.len
+        (self.head_byte() - self.tail_byte) as usize
     }
 
     /// Whether nothing is held.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.ends.is_empty()
     }
 
-    /// Appends a frame; where more than `bytes_max` would be held, the oldest chunks go first, as far as they lie
-    /// before `walked`.
+    /// Bytes between a place that is held and the head; all that are held where it is not.
+    pub fn bytes_after(&self, cursor: Cursor) -> u64 {
+        self.head_byte() - self.byte_at(cursor).unwrap_or(self.tail_byte)
+    }
+
+    fn head_byte(&self) -> u64 {
+        self.open_start + self.open.len() as u64
+    }
+
+    /// The byte at which the publication after `cursor` begins.
+    fn byte_at(&self, cursor: Cursor) -> Option<u64> {
+        match cursor.0.checked_sub(self.tail.0)? {
+            0 => Some(self.tail_byte),
+            count => self.ends.get(count as usize - 1).copied(),
+        }
+    }
+
+    /// Appends a publication of `len` bytes, as `write` writes it; where more than `bytes_max` would be held, the
+    /// oldest chunks go first, as far as they lie before `walked`.
     ///
     /// So only members behind that place can lose anything, and what is held stays below `bytes_max` plus what lies
     /// after it, up to a chunk.
-    pub fn append(&mut self, opcode: Opcode, payload: &[u8], walked: Cursor) {
-        let frame_len = header_len(payload.len()) + payload.len();
-        while self.len > 0 && self.len + frame_len > self.bytes_max && self.oldest_end() <= walked {
+    pub fn append(&mut self, len: usize, walked: Cursor, write: impl FnOnce(&mut BytesMut)) {
+        while !self.is_empty() && self.len() + len > self.bytes_max && self.oldest_last() <= walked {
             self.drop_oldest();
         }
-        let is_long = frame_len >= Self::LONG;
+        let is_long = len >= Self::LONG;
         // A lane that holds little has small chunks: a chunk goes as a whole.
         let chunk = Self::CHUNK.min(self.bytes_max / 8);
-        if is_long || self.open.len() + frame_len > chunk {
+        if is_long || self.open.len() + len > chunk {
             self.seal();
         }
-        self.open.reserve(frame_len);
-        write_frame(&mut self.open, opcode, false, payload);
-        self.head = self.head.after(frame_len);
-        self.len += frame_len;
+        self.open.reserve(len);
+        write(&mut self.open);
+        self.ends.push_back(self.head_byte());
         if is_long {
             self.seal();
         }
     }
 
-    fn oldest_end(&self) -> Cursor {
-        self.sealed.front().map_or(self.head, Chunk::end)
+    fn oldest_last(&self) -> Cursor {
+        self.sealed.front().map_or(self.head(), |chunk| chunk.last)
     }
 
     fn drop_oldest(&mut self) {
         match self.sealed.pop_front() {
-            Some(oldest) => self.len -= oldest.frames.len(),
+            Some(oldest) => {
+                self.ends.drain(..oldest.last.since(self.tail) as usize);
+                self.tail = oldest.last;
+                self.tail_byte = oldest.start + oldest.bytes.len() as u64;
+            }
             None => self.clear_open(),
         }
     }
 
+    /// Everything goes; nothing is sealed.
     fn clear_open(&mut self) {
-        self.len -= self.open.len();
+        self.tail = self.head();
+        self.tail_byte = self.head_byte();
         self.open = BytesMut::new();
-        self.open_start = self.head;
+        self.open_start = self.tail_byte;
+        self.ends.clear();
+        if self.ends.capacity() > Self::ENDS_KEPT {
+            self.ends = VecDeque::new();
+        }
     }
 
     fn seal(&mut self) {
         if !self.open.is_empty() {
-            let frames = std::mem::take(&mut self.open).freeze();
-            self.sealed.push_back(Chunk { start: self.open_start, frames });
+            let (start, last) = (self.open_start, self.head());
+            let bytes = std::mem::take(&mut self.open).freeze();
+            self.open_start += bytes.len() as u64;
+            self.sealed.push_back(Chunk { start, last, bytes });
         }
-        self.open_start = self.head;
     }
 
     /// What is to be sent next to the one who is at `cursor`.
     pub fn pending(&self, cursor: Cursor) -> Pending<'_> {
-        if cursor == self.head {
+        if cursor >= self.head() {
             return Pending::CaughtUp;
         }
+        let Some(byte) = self.byte_at(cursor) else { return Pending::Passed };
         // Nearly every member is at the end.
-        if cursor >= self.open_start {
-            return Pending::Frames(&self.open[cursor.since(self.open_start) as usize..]);
-        }
-        match self.sealed_at(cursor) {
-            Some(chunk) => Pending::Frames(&chunk.frames[cursor.since(chunk.start) as usize..]),
-            None => Pending::Passed,
+        match byte.checked_sub(self.open_start) {
+            Some(at) => Pending::Frames(&self.open[at as usize..]),
+            None => self.sealed_at(byte).map_or(Pending::Passed, |chunk| {
+                Pending::Frames(&chunk.bytes[(byte - chunk.start) as usize..])
+            }),
         }
     }
 
-    /// Where `cursor` is after `sent` bytes of what was pending, and the rest of the frame that the end of those cut.
-    pub fn advance(&self, cursor: Cursor, sent: usize) -> (Cursor, Option<Bytes>) {
-        // Nearly always, everything up to the end was sent.
-        if cursor.after(sent) == self.head {
-            return (self.head, None);
+    /// As [`Lane::pending`], but nothing of the publication with this offset, or of what comes after it.
+    pub fn pending_before(&self, cursor: Cursor, offset: u64) -> Pending<'_> {
+        let pending = self.pending(cursor);
+        let Pending::Frames(frames) = pending else { return pending };
+        match (self.byte_at(cursor), self.byte_at(Cursor(offset.saturating_sub(1)))) {
+            (Some(from), Some(to)) if to <= from => Pending::CaughtUp,
+            (Some(from), Some(to)) => Pending::Frames(&frames[..frames.len().min((to - from) as usize)]),
+            (_, _) => pending,
         }
-        let Pending::Frames(pending) = self.pending(cursor) else { return (cursor, None) };
-        let boundary = if sent < pending.len() { frame_boundary(pending, sent) } else { pending.len() };
-        let rest =
-            (sent < boundary).then(|| match self.sealed_at(cursor).filter(|_| cursor < self.open_start) {
-                Some(chunk) => chunk.frames.slice_ref(&pending[sent..boundary]),
-                None => Bytes::copy_from_slice(&pending[sent..boundary]),
-            });
-        (cursor.after(boundary), rest)
+    }
+
+    /// The one publication after `cursor`.
+    pub fn publication(&self, cursor: Cursor) -> Option<&[u8]> {
+        let Pending::Frames(frames) = self.pending(cursor) else { return None };
+        let len = self.ends.get(cursor.since(self.tail) as usize)? - self.byte_at(cursor)?;
+        Some(&frames[..len as usize])
+    }
+
+    /// Where `cursor` is after `sent` bytes of what was pending, and the rest of the publication that the end of those
+    /// cut: nothing may come between the two.
+    pub fn advance(&self, cursor: Cursor, sent: usize) -> (Cursor, Option<Bytes>) {
+        let Some(byte) = self.byte_at(cursor).map(|byte| byte + sent as u64) else { return (cursor, None) };
+        // Nearly always, everything up to the end was sent.
+        if byte == self.head_byte() {
+            return (self.head(), None);
+        }
+        if sent == 0 {
+            return (cursor, None);
+        }
+        let at = self.ends.partition_point(|end| *end < byte);
+        let Some(end) = self.ends.get(at).copied() else { return (self.head(), None) };
+        let rest = (byte < end).then(|| match self.sealed_at(byte).filter(|_| byte < self.open_start) {
+            Some(chunk) => chunk.bytes.slice((byte - chunk.start) as usize..(end - chunk.start) as usize),
+            None => {
+                let open = (byte - self.open_start) as usize..(end - self.open_start) as usize;
+                Bytes::copy_from_slice(&self.open[open])
+            }
+        });
+        (Cursor(self.tail.0 + at as u64 + 1), rest)
     }
 
     /// Lets go of the chunks that lie wholly before `cursor`.
     pub fn trim_to(&mut self, cursor: Cursor) {
-        while self.sealed.front().is_some_and(|oldest| oldest.end() <= cursor) {
+        while self.sealed.front().is_some_and(|oldest| oldest.last <= cursor) {
             self.drop_oldest();
         }
-        if self.sealed.is_empty() && cursor >= self.head && !self.open.is_empty() {
+        if self.sealed.is_empty() && cursor >= self.head() && !self.is_empty() {
             self.clear_open();
         }
     }
 
-    fn sealed_at(&self, cursor: Cursor) -> Option<&Chunk> {
-        let after = self.sealed.partition_point(|chunk| chunk.start <= cursor);
+    /// The sealed chunk in which a byte lies.
+    fn sealed_at(&self, byte: u64) -> Option<&Chunk> {
+        let after = self.sealed.partition_point(|chunk| chunk.start <= byte);
         self.sealed.get(after.checked_sub(1)?)
     }
 }
@@ -191,13 +263,16 @@ impl Lane {
 mod tests {
     use super::*;
 
-    fn drain(lane: &Lane, mut cursor: Cursor, step: usize) -> (Vec<u8>, usize) {
-        let (mut got, mut sends) = (Vec::new(), 0);
+    fn append(lane: &mut Lane, len: usize, walked: Cursor) {
+        lane.append(len, walked, |out| out.resize(out.len() + len, b'x'));
+    }
+
+    fn drain(lane: &Lane, mut cursor: Cursor, step: usize) -> (usize, usize) {
+        let (mut got, mut sends) = (0, 0);
         while let Pending::Frames(frames) = lane.pending(cursor) {
             let sent = frames.len().min(step);
-            got.extend_from_slice(&frames[..sent]);
             let (next, rest) = lane.advance(cursor, sent);
-            got.extend_from_slice(&rest.unwrap_or_default());
+            got += sent + rest.map_or(0, |rest| rest.len());
             assert!(next > cursor);
             (cursor, sends) = (next, sends + 1);
         }
@@ -207,55 +282,73 @@ mod tests {
 
     #[test]
     fn what_lies_side_by_side_is_one_send_and_any_cut_is_made_good() {
-        let mut lane = Lane::new(usize::MAX);
-        let start = lane.head();
-        let mut want = BytesMut::new();
-        for len in [0, 5, 125, 126, 20_000, 3, 66_000, 7] {
-            lane.append(Opcode::Binary, &vec![1; len], start);
-            write_frame(&mut want, Opcode::Binary, false, &vec![1; len]);
+        let mut lane = Lane::new(usize::MAX, Cursor::default());
+        let lens = [2, 7, 127, 130, 20_004, 5, 66_010, 9];
+        let mut want = Vec::new();
+        for (i, len) in (1u8..).zip(lens) {
+            lane.append(len, Cursor::default(), |out| out.resize(out.len() + len, i));
+            want.extend(vec![i; len]);
         }
-        assert_eq!(drain(&lane, start, usize::MAX), (want.to_vec(), 5));
+        assert_eq!(lane.head(), Cursor(8));
+        assert_eq!(drain(&lane, Cursor(0), usize::MAX), (want.len(), 5));
         for step in [1, 2, 3, 7, 100, 19_999, 65_999] {
-            assert_eq!(drain(&lane, start, step).0, want, "{step} bytes at a time");
+            let (mut got, mut cursor) = (Vec::new(), Cursor(0));
+            while let Pending::Frames(frames) = lane.pending(cursor) {
+                let sent = frames.len().min(step);
+                got.extend_from_slice(&frames[..sent]);
+                let (next, rest) = lane.advance(cursor, sent);
+                got.extend_from_slice(&rest.unwrap_or_default());
+                cursor = next;
+            }
+            assert_eq!(got, want, "{step} bytes at a time");
         }
+        for (i, len) in (0..).zip(lens) {
+            assert_eq!(lane.publication(Cursor(i)), Some(&vec![i as u8 + 1; len][..]));
+        }
+        assert_eq!(lane.publication(Cursor(8)), None);
     }
 
     #[test]
     fn the_oldest_goes_first_and_a_cursor_it_took_along_is_told() {
-        let mut lane = Lane::new(50_000);
-        let start = lane.head();
+        let mut lane = Lane::new(50_000, Cursor(40));
         for _ in 0..10 {
-            lane.append(Opcode::Binary, &[0; 20_000], lane.head());
+            let head = lane.head();
+            append(&mut lane, 20_000, head);
             assert!(lane.len() <= 50_000);
         }
-        assert_eq!(lane.pending(start), Pending::Passed);
+        assert_eq!((lane.head(), lane.tail()), (Cursor(50), Cursor(48)));
+        assert_eq!(lane.pending(Cursor(40)), Pending::Passed);
         assert_eq!(drain(&lane, lane.tail(), usize::MAX).1, 2);
-        lane.append(Opcode::Binary, &[0; 100_000], lane.head());
-        assert_eq!(lane.len(), 100_010);
+        let head = lane.head();
+        append(&mut lane, 100_000, head);
+        assert_eq!(lane.len(), 100_000);
         lane.trim_to(lane.head());
         assert!(lane.is_empty());
         assert_eq!(lane.pending(lane.head()), Pending::CaughtUp);
-        assert_eq!(lane.pending(start), Pending::Passed);
+        assert_eq!(lane.pending(Cursor(40)), Pending::Passed);
     }
 
     #[test]
     fn what_those_who_keep_up_have_not_been_sent_never_goes() {
-        let mut lane = Lane::new(1000);
-        let start = lane.head();
+        let mut lane = Lane::new(1000, Cursor::default());
         for _ in 0..30 {
-            lane.append(Opcode::Binary, &[0; 98], start);
+            append(&mut lane, 100, Cursor::default());
         }
-        assert_eq!((lane.tail(), lane.len()), (start, 3000));
-        let walked = drain_to(&lane, start, 1500);
-        lane.append(Opcode::Binary, &[0; 98], walked);
-        assert!(lane.tail() <= walked && lane.len() <= 1700, "{} bytes", lane.len());
+        assert_eq!((lane.tail(), lane.len()), (Cursor(0), 3000));
+        append(&mut lane, 100, Cursor(15));
+        assert!(lane.tail() <= Cursor(15) && lane.len() <= 1700, "{} bytes", lane.len());
+        assert_eq!(lane.bytes_after(Cursor(15)), 1600);
     }
 
-    /// The place after the frame that byte `len` lies in.
-    fn drain_to(lane: &Lane, mut cursor: Cursor, len: u64) -> Cursor {
-        while cursor.0 < len {
-            cursor = lane.advance(cursor, 1).0;
+    #[test]
+    fn an_empty_lane_holds_no_memory_for_what_has_gone() {
+        let mut lane = Lane::new(usize::MAX, Cursor::default());
+        for _ in 0..10_000 {
+            append(&mut lane, 10, Cursor::default());
         }
-        cursor
+        lane.trim_to(lane.head());
+        assert!(lane.ends.capacity() <= Lane::ENDS_KEPT && lane.open.capacity() == 0);
+        append(&mut lane, 10, Cursor::default());
+        assert_eq!((lane.head(), lane.len()), (Cursor(10_001), 10));
     }
 }

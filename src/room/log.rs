@@ -1,51 +1,115 @@
-//! The log of a room: publications in one order, each with its offset.
+//! The log of a room: publications in one order, each with its offset, in as many encodings as somebody reads.
 
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::encoding::{Encoding, Publication};
 use super::lane::{Cursor, Lane, Pending};
-use crate::ws::frame::Opcode;
+use super::position::{Position, Start};
+use crate::ws::frame::{Opcode, header_len, write_frame};
 use crate::ws::message::Message;
 
-/// Where a publication stands: offsets count from 1 within an epoch and never repeat.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Position {
-    /// Names one life of the room's log.
-    pub epoch: u64,
-    /// The number of the publication in it.
-    pub offset: u64,
+/// How much of what was published is kept for those who come later. Nothing, unless said otherwise.
+///
+/// A publication is history as long as it is within all three.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keep {
+    /// The latest so many publications.
+    pub messages: usize,
+    /// The latest so many bytes of frames.
+    pub bytes: usize,
+    /// Those not older than this.
+    pub age: Duration,
 }
 
-/// What was published and somebody still has to be sent.
+impl Keep {
+    /// Whether nothing is kept.
+    pub fn is_nothing(&self) -> bool {
+        self.messages == 0 || self.bytes == 0 || self.age.is_zero()
+    }
+}
+
+/// When a publication was appended, in milliseconds since 1970, and whether the server itself is its author.
+#[derive(Clone, Copy, Debug)]
+struct Stamp {
+    time_ms: u64,
+    is_notice: bool,
+}
+
+/// What was published and somebody still has to be sent, or may yet ask for.
 #[derive(Debug)]
 pub struct Log {
-    position: Position,
-    /// The frames as every member gets them; a server's frame is header plus unmasked payload, so this is the store.
+    epoch: u64,
+    /// The frames as most members get them; a server's frame is header plus unmasked payload, so this is the store.
     raw: Lane,
+    /// The same as JSON in frames, while somebody reads it.
+    json: Option<Box<Lane>>,
+    /// The same as server-sent events, while somebody reads it.
+    events: Option<Box<Lane>>,
+    /// One for each publication that the raw lane holds.
+    stamps: VecDeque<Stamp>,
+    keep: Keep,
+    /// What comes after this is history.
+    floor: Cursor,
+    bytes_max: usize,
 }
 
 impl Log {
-    /// An empty log.
+    /// An empty log that holds about `bytes_max` for slow members.
     pub fn new(epoch: u64, bytes_max: usize) -> Self {
-        Self { position: Position { epoch, offset: 0 }, raw: Lane::new(bytes_max) }
+        Self {
+            epoch,
+            raw: Lane::new(bytes_max, Cursor::default()),
+            json: None,
+            events: None,
+            stamps: VecDeque::new(),
+            keep: Keep::default(),
+            floor: Cursor::default(),
+            bytes_max,
+        }
+    }
+
+    /// Says how much history is kept from now on.
+    pub fn set_keep(&mut self, keep: Keep) {
+        if self.keep != keep {
+            self.keep = keep;
+            let bytes_max = self.bytes_max.max(keep.bytes);
+            self.lanes_mut().for_each(|lane| lane.set_bytes_max(bytes_max));
+        }
     }
 
     /// Appends a publication, once and ready to send. Where the log is full, the oldest go, but none after `walked`.
-    pub fn append(&mut self, message: Message<'_>, walked: Cursor) -> Position {
+    ///
+    /// A notice is one whose author is the server.
+    pub fn append(&mut self, message: Message<'_>, is_notice: bool, walked: Cursor, now_ms: u64) -> Position {
         let opcode = match message {
             Message::Text(_) => Opcode::Text,
             Message::Binary(_) => Opcode::Binary,
         };
-        self.raw.append(opcode, message.as_bytes(), walked);
-        self.position.offset += 1;
-        self.position
+        let payload = message.as_bytes();
+        let len = header_len(payload.len()) + payload.len();
+        self.raw.append(len, walked, |out| write_frame(out, opcode, false, payload));
+        self.stamps.push_back(Stamp { time_ms: now_ms, is_notice });
+        let position = self.position();
+        if self.json.is_some() || self.events.is_some() {
+            let publication = Publication { position, time_ms: now_ms, is_notice, message };
+            for (lane, encoding) in [(&mut self.json, Encoding::Json), (&mut self.events, Encoding::Events)] {
+                if let Some(lane) = lane {
+                    let bytes = encoding.encode(&publication);
+                    lane.append(bytes.len(), walked, |out| out.extend_from_slice(&bytes));
+                }
+            }
+        }
+        self.drop_stamps();
+        self.age(now_ms);
+        position
     }
 
     /// The position of the latest publication; offset 0 before the first.
     pub fn position(&self) -> Position {
-        self.position
-    }
-
-    /// The raw lane.
-    pub fn raw(&self) -> &Lane {
-        &self.raw
+        Position { epoch: self.epoch, offset: self.head().offset() }
     }
 
     /// The place after the latest publication.
@@ -53,13 +117,245 @@ impl Log {
         self.raw.head()
     }
 
-    /// What is to be sent next to the one who is at `cursor`.
-    pub fn pending(&self, cursor: Cursor) -> Pending<'_> {
-        self.raw.pending(cursor)
+    /// Bytes held in all encodings.
+    pub fn len(&self) -> usize {
+        self.raw.len()
+            + [&self.json, &self.events].into_iter().flatten().map(|lane| lane.len()).sum::<usize>()
     }
 
-    /// Lets go of what lies before `cursor`.
+    /// Bytes of frames between a place and the head.
+    pub fn bytes_after(&self, cursor: Cursor) -> u64 {
+        self.raw.bytes_after(cursor)
+    }
+
+    /// What is to be sent next to the one who is at `cursor`.
+    pub fn pending(&self, encoding: Encoding, cursor: Cursor) -> Pending<'_> {
+        self.lane(encoding).map_or(Pending::CaughtUp, |lane| lane.pending(cursor))
+    }
+
+    /// As [`Lane::pending_before`].
+    pub fn pending_before(&self, encoding: Encoding, cursor: Cursor, offset: u64) -> Pending<'_> {
+        self.lane(encoding).map_or(Pending::CaughtUp, |lane| lane.pending_before(cursor, offset))
+    }
+
+    /// As [`Lane::advance`].
+    pub fn advance(&self, encoding: Encoding, cursor: Cursor, sent: usize) -> (Cursor, Option<Bytes>) {
+        self.lane(encoding).map_or((cursor, None), |lane| lane.advance(cursor, sent))
+    }
+
+    /// Whether the tail has passed the one who is at `cursor`.
+    pub fn has_passed(&self, encoding: Encoding, cursor: Cursor) -> bool {
+        self.lane(encoding).is_some_and(|lane| cursor < lane.tail())
+    }
+
+    #[inline]
+    fn lane(&self, encoding: Encoding) -> Option<&Lane> {
+        match encoding {
+            Encoding::Raw => Some(&self.raw),
+            Encoding::Json => self.json.as_deref(),
+            Encoding::Events => self.events.as_deref(),
+        }
+    }
+
+    fn lanes_mut(&mut self) -> impl Iterator<Item = &mut Lane> {
+        let further = [&mut self.json, &mut self.events].into_iter().flatten().map(Box::as_mut);
+        std::iter::once(&mut self.raw).chain(further)
+    }
+
+    /// Sees to it that there is a lane in this encoding, with all that is held.
+    pub fn open_lane(&mut self, encoding: Encoding) {
+        if self.lane(encoding).is_some() {
+            return;
+        }
+        let mut lane = Lane::new(self.bytes_max.max(self.keep.bytes), self.raw.tail());
+        for publication in self.publications(self.raw.tail()) {
+            let bytes = encoding.encode(&publication);
+            lane.append(bytes.len(), Cursor::default(), |out| out.extend_from_slice(&bytes));
+        }
+        match encoding {
+            Encoding::Raw => {}
+            Encoding::Json => self.json = Some(Box::new(lane)),
+            Encoding::Events => self.events = Some(Box::new(lane)),
+        }
+    }
+
+    /// Lets go of a lane that nobody reads any more.
+    pub fn close_lane(&mut self, encoding: Encoding) {
+        match encoding {
+            Encoding::Raw => {}
+            Encoding::Json => self.json = None,
+            Encoding::Events => self.events = None,
+        }
+    }
+
+    /// Where somebody begins who starts like this, and whether nothing of what was asked for is missing.
+    pub fn place(&self, start: Start, encoding: Encoding) -> (Cursor, bool) {
+        let tail = self.lane(encoding).map_or(self.floor, Lane::tail).max(self.floor);
+        let last = |count: usize| {
+            let cursor = Cursor::after(self.head().offset().saturating_sub(count as u64));
+            cursor.max(tail)
+        };
+        match start {
+            Start::Now => (self.head(), true),
+            Start::Last(count) => (last(count), true),
+            Start::Since { position, or_last } => {
+                let cursor = Cursor::after(position.offset);
+                match position.epoch == self.epoch && cursor >= tail && cursor <= self.head() {
+                    true => (cursor, true),
+                    false => (last(or_last), false),
+                }
+            }
+        }
+    }
+
+    /// What is history, oldest first, from a place on.
+    pub fn history(&self, from: Cursor) -> impl Iterator<Item = Publication<'_>> {
+        self.publications(from.max(self.floor))
+    }
+
+    fn publications(&self, from: Cursor) -> impl Iterator<Item = Publication<'_>> {
+        let first = from.max(self.raw.tail());
+        (first.offset()..self.head().offset()).filter_map(move |before| {
+            let frame = self.raw.publication(Cursor::after(before))?;
+            let stamp = self.stamps.get((before - self.raw.tail().offset()) as usize)?;
+            let position = Position { epoch: self.epoch, offset: before + 1 };
+            Some(Publication {
+                position,
+                time_ms: stamp.time_ms,
+                is_notice: stamp.is_notice,
+                message: Encoding::decode(frame)?,
+            })
+        })
+    }
+
+    /// How much history is kept.
+    pub fn keep(&self) -> Keep {
+        self.keep
+    }
+
+    /// Whether there is any history.
+    pub fn has_history(&self) -> bool {
+        self.floor < self.head()
+    }
+
+    /// How many publications are history.
+    pub fn history_len(&self) -> u64 {
+        self.head().since(self.floor)
+    }
+
+    /// What is past any of its bounds is not history any more.
+    pub fn age(&mut self, now_ms: u64) {
+        let head = self.head();
+        if self.keep.is_nothing() {
+            self.floor = head;
+            return;
+        }
+        let by_count = Cursor::after(head.offset().saturating_sub(self.keep.messages as u64));
+        self.floor = self.floor.max(by_count).max(self.raw.tail());
+        let oldest_ms = now_ms.saturating_sub(self.keep.age.as_millis() as u64);
+        while self.floor < head && self.is_past(oldest_ms) {
+            self.floor = Cursor::after(self.floor.offset() + 1);
+        }
+    }
+
+    /// Whether the oldest of the history is too old, or too far back in bytes.
+    fn is_past(&self, oldest_ms: u64) -> bool {
+        let at = self.floor.since(self.raw.tail()) as usize;
+        let is_old = self.stamps.get(at).is_some_and(|stamp| stamp.time_ms < oldest_ms);
+        is_old || self.raw.bytes_after(self.floor) > self.keep.bytes as u64
+    }
+
+    /// Lets go of what lies before `cursor` and is not history.
     pub fn trim_to(&mut self, cursor: Cursor) {
-        self.raw.trim_to(cursor);
+        let cursor = cursor.min(self.floor);
+        self.lanes_mut().for_each(|lane| lane.trim_to(cursor));
+        self.drop_stamps();
+    }
+
+    fn drop_stamps(&mut self) {
+        let held = self.raw.head().since(self.raw.tail()) as usize;
+        self.stamps.drain(..self.stamps.len().saturating_sub(held));
+        if self.stamps.is_empty() && self.stamps.capacity() > 1024 {
+            self.stamps = VecDeque::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(messages: usize, bytes: usize, age_s: u64) -> Log {
+        let mut log = Log::new(7, 1 << 20);
+        log.set_keep(Keep { messages, bytes, age: Duration::from_secs(age_s) });
+        log
+    }
+
+    fn publish(log: &mut Log, count: usize, now_ms: u64) {
+        for _ in 0..count {
+            let text = format!("m{}", log.position().offset + 1);
+            log.append(Message::Text(&text), false, log.head(), now_ms);
+            log.trim_to(log.head());
+        }
+    }
+
+    fn kept(log: &Log) -> Vec<u64> {
+        log.history(Cursor::default()).map(|publication| publication.position.offset).collect()
+    }
+
+    #[test]
+    fn row_43_history_is_bounded_by_count_by_bytes_and_by_age() {
+        let mut by_count = log(3, 1000, 60);
+        publish(&mut by_count, 10, 0);
+        assert_eq!(kept(&by_count), [8, 9, 10]);
+        // Each frame of `m1` to `m9` takes four bytes.
+        let mut by_bytes = log(100, 12, 60);
+        publish(&mut by_bytes, 9, 0);
+        assert_eq!(kept(&by_bytes), [7, 8, 9]);
+        let mut by_age = log(100, 1000, 60);
+        publish(&mut by_age, 2, 1_000);
+        publish(&mut by_age, 2, 50_000);
+        by_age.age(61_001);
+        assert_eq!(kept(&by_age), [3, 4]);
+        by_age.age(200_000);
+        assert!(!by_age.has_history());
+        by_age.trim_to(by_age.head());
+        assert_eq!(by_age.len(), 0);
+        assert_eq!(by_age.position(), Position { epoch: 7, offset: 4 });
+    }
+
+    #[test]
+    fn a_start_is_where_it_was_asked_for_or_is_said_to_be_missed() {
+        let mut log = log(3, 1000, 60);
+        publish(&mut log, 10, 0);
+        let since = |epoch, offset, or_last| Start::Since { position: Position { epoch, offset }, or_last };
+        let rows = [
+            (Start::Now, 10, true),
+            (Start::Last(2), 8, true),
+            (Start::Last(0), 10, true),
+            (Start::Last(50), 7, true),
+            (since(7, 10, 0), 10, true),
+            (since(7, 7, 0), 7, true),
+            (since(7, 6, 0), 10, false),
+            (since(7, 6, 2), 8, false),
+            (since(7, 11, 0), 10, false),
+            (since(6, 9, 0), 10, false),
+        ];
+        for (start, offset, whole) in rows {
+            assert_eq!(log.place(start, Encoding::Raw), (Cursor::after(offset), whole), "{start:?}");
+        }
+    }
+
+    #[test]
+    fn a_lane_opened_late_has_what_the_first_one_has() {
+        let mut log = log(3, 1000, 60);
+        publish(&mut log, 10, 1_234);
+        log.open_lane(Encoding::Json);
+        let (cursor, _) = log.place(Start::Last(50), Encoding::Json);
+        let Pending::Frames(frames) = log.pending(Encoding::Json, cursor) else { panic!("nothing") };
+        assert_eq!(frames.iter().filter(|byte| **byte == b'{').count(), 3);
+        publish(&mut log, 1, 1_234);
+        log.close_lane(Encoding::Json);
+        assert_eq!(log.pending(Encoding::Json, cursor), Pending::CaughtUp);
     }
 }

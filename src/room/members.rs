@@ -2,6 +2,7 @@
 
 use slab::Slab;
 
+use super::encoding::Encoding;
 use super::lane::Cursor;
 use crate::id::ConnId;
 
@@ -10,6 +11,7 @@ use crate::id::ConnId;
 pub(super) struct Member {
     pub(super) conn: ConnId,
     pub(super) cursor: Cursor,
+    pub(super) encoding: Encoding,
     /// Its socket takes no more; it is moved when the socket does, not by the walk.
     pub(super) lagging: bool,
 }
@@ -60,8 +62,8 @@ impl Members {
         self.lagging > 0
     }
 
-    pub(super) fn insert(&mut self, conn: ConnId, cursor: Cursor) -> usize {
-        let slot = self.slots.insert(Member { conn, cursor, lagging: false });
+    pub(super) fn insert(&mut self, conn: ConnId, cursor: Cursor, encoding: Encoding) -> usize {
+        let slot = self.slots.insert(Member { conn, cursor, encoding, lagging: false });
         self.high = self.high.max(slot + 1);
         slot
     }
@@ -95,6 +97,11 @@ impl Members {
     /// Where every member is that keeps up.
     pub(super) fn walked(&self) -> Cursor {
         self.walk.walked
+    }
+
+    /// Nobody is there: whoever comes starts at `head` or lags.
+    pub(super) fn rest_at(&mut self, head: Cursor) {
+        self.walk.walked = head;
     }
 
     /// Begins a circle that brings everybody to `head`.
@@ -132,8 +139,9 @@ mod tests {
     fn a_circle_meets_everybody_once_while_others_come_and_go() {
         for seed in 0..200usize {
             let mut members = Members::default();
-            let old: Vec<usize> =
-                (0..20).map(|i| members.insert(ConnId::new(i, 0), Cursor::default())).collect();
+            let old: Vec<usize> = (0..20)
+                .map(|i| members.insert(ConnId::new(i, 0), Cursor::default(), Encoding::Raw))
+                .collect();
             for _ in 0..seed % 5 {
                 members.begin_circle(Cursor::default());
             }
@@ -144,7 +152,7 @@ mod tests {
                 steps += 1;
                 match (seed + steps * 7) % 5 {
                     0 => {
-                        members.insert(ConnId::new(100, 0), Cursor::default());
+                        members.insert(ConnId::new(100, 0), Cursor::default(), Encoding::Raw);
                     }
                     1 => {
                         let slot = old[(seed + steps) % old.len()];

@@ -1,6 +1,12 @@
-//! Rooms: a room is a log, a member is a cursor into it.
+//! Rooms: a log of publications, and a cursor for each member.
 
+pub mod encoding;
+mod keys;
 pub mod lane;
 pub mod log;
 mod members;
+pub mod position;
+pub mod presence;
+#[expect(clippy::module_inception, reason = "the one room among the files about all of them")]
+pub mod room;
 pub mod rooms;

@@ -1,15 +1,17 @@
 //! All rooms: join, leave, publish, and whose turn the walk is.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use slab::Slab;
 
-use super::lane::Pending;
-use super::log::{Log, Position};
-use super::members::{Member, Members, Step};
+use super::keys::Keys;
+use super::log::{Keep, Log};
+use super::members::Step;
+use super::position::Position;
+use super::presence::{Presence, Roll};
+use super::room::{Join, Joined, Room, Visit};
 use crate::id::ConnId;
 use crate::limits::Limits;
 use crate::ws::message::Message;
@@ -54,51 +56,76 @@ pub struct Published {
     pub position: Position,
     /// Whether the walk has fallen so far behind that the publisher had better wait.
     pub crowded: bool,
+    /// Whether it had been published before, with the same key; then nothing was done.
+    pub repeated: bool,
 }
 
-/// The rooms that have members.
+/// Why something was not published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotPublished {
+    /// The room has no members, and keeps no history for later ones.
+    Unheard,
+    /// Sending to the members is a whole log's length behind: try again.
+    Behind,
+    /// The room cannot be opened.
+    Room(JoinError),
+}
+
+impl fmt::Display for NotPublished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NotPublished::Unheard => f.write_str("the room has no members and keeps no history"),
+            NotPublished::Behind => f.write_str("the room is behind with what was published before"),
+            NotPublished::Room(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for NotPublished {}
+
+/// How something is published, beyond the room and the message.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Post<'p> {
+    /// The author's place in the room, if it is a member.
+    pub author: Option<Membership>,
+    /// What was published with the same key before is not published again.
+    pub key: Option<&'p str>,
+}
+
+/// What is known of a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomInfo {
+    /// Its name.
+    pub name: Arc<str>,
+    /// How many connections are members.
+    pub members: usize,
+    /// How many users are listed.
+    pub users: usize,
+    /// The position of the latest publication.
+    pub position: Position,
+    /// How many publications are kept.
+    pub history: u64,
+}
+
+/// The rooms that have members, or history.
 pub struct Rooms {
     rooms: Slab<Room>,
     names: HashMap<Arc<str>, usize>,
+    /// The names in their order, for those who list them page by page.
+    order: BTreeSet<Arc<str>>,
     /// Rooms with news, the one whose turn it is in front.
     active: VecDeque<usize>,
     /// How many rooms are crowded: nearly always none, and then nobody has to be asked about his.
     crowded: usize,
     /// Publishers that waited for a crowded room and need not any more.
     released: Vec<ConnId>,
+    /// Requests that waited for a publication that has come.
+    woken: Vec<ConnId>,
     next_epoch: u64,
+    now_ms: u64,
+    /// Where the search for history that is too old stands.
+    swept: usize,
     limits: Limits,
-}
-
-struct Room {
-    name: Arc<str>,
-    log: Log,
-    members: Members,
-    active: bool,
-    /// The walk has half a log's length still to do: who publishes here had better wait.
-    crowded: bool,
-    waiting: Vec<ConnId>,
-}
-
-impl Room {
-    /// Bytes that members who keep up have not been sent yet.
-    fn backlog(&self) -> u64 {
-        self.log.head().since(self.members.walked())
-    }
-
-    /// Whether the walk has something to do for a member: news, unless its socket takes no more, or the bad news that
-    /// the log's tail has passed it.
-    fn is_due(&self, member: &Member) -> bool {
-        let has_news = member.cursor != self.log.head();
-        has_news && (!member.lagging || member.cursor < self.log.raw().tail())
-    }
-
-    /// What everybody has been sent is not kept, unless somebody's cursor lags.
-    fn trim(&mut self) {
-        if !self.members.any_lagging() {
-            self.log.trim_to(self.members.walked());
-        }
-    }
 }
 
 impl Rooms {
@@ -107,12 +134,21 @@ impl Rooms {
         Self {
             rooms: Slab::new(),
             names: HashMap::new(),
+            order: BTreeSet::new(),
             active: VecDeque::new(),
             crowded: 0,
             released: Vec::new(),
+            woken: Vec::new(),
             next_epoch: first_epoch,
+            now_ms: 0,
+            swept: 0,
             limits: limits.clone(),
         }
+    }
+
+    /// Says what time it is, in milliseconds since 1970.
+    pub fn set_now(&mut self, now_ms: u64) {
+        self.now_ms = now_ms;
     }
 
     /// How many rooms there are.
@@ -125,9 +161,45 @@ impl Rooms {
         self.rooms.is_empty()
     }
 
+    fn get(&self, name: &str) -> Option<&Room> {
+        self.rooms.get(*self.names.get(name)?)
+    }
+
     /// How many members a room has.
     pub fn members(&self, name: &str) -> usize {
-        self.names.get(name).map_or(0, |key| self.rooms[*key].members.len())
+        self.get(name).map_or(0, |room| room.members.len())
+    }
+
+    /// What is known of a room; `None` where there is none of this name.
+    pub fn info(&self, name: &str) -> Option<RoomInfo> {
+        let room = self.get(name)?;
+        Some(RoomInfo {
+            name: room.name.clone(),
+            members: room.members.len(),
+            users: room.roll.as_ref().map_or(0, |roll| roll.len()),
+            position: room.log.position(),
+            history: room.log.history_len(),
+        })
+    }
+
+    /// The names of rooms in their order: those that begin with `prefix` and come after `after`.
+    pub fn names<'r>(&'r self, prefix: &'r str, after: &'r str) -> impl Iterator<Item = &'r Arc<str>> {
+        use std::ops::Bound::{Excluded, Included, Unbounded};
+        let from = if after >= prefix && !after.is_empty() { Excluded(after) } else { Included(prefix) };
+        self.order.range::<str, _>((from, Unbounded)).take_while(move |name| name.starts_with(prefix))
+    }
+
+    /// The users of a room.
+    pub fn roll(&self, name: &str) -> Option<&Roll> {
+        self.get(name)?.roll.as_deref()
+    }
+
+    /// The log of a room, brought up to date.
+    pub fn log(&mut self, name: &str) -> Option<&Log> {
+        let key = *self.names.get(name)?;
+        let room = &mut self.rooms[key];
+        room.log.age(self.now_ms);
+        Some(&room.log)
     }
 
     /// The name of the room of a membership.
@@ -142,24 +214,48 @@ impl Rooms {
 
     /// Bytes held in all logs.
     pub fn log_bytes(&self) -> usize {
-        self.rooms.iter().map(|(_, room)| room.log.raw().len()).sum()
+        self.rooms.iter().map(|(_, room)| room.log.len()).sum()
     }
 
-    /// Makes `conn` a member; it is sent what is published from now on. Joining twice is the caller's to prevent.
+    /// Makes `conn` a member. Joining twice is the caller's to prevent.
     ///
     /// # Errors
     /// [`JoinError`], for the name or the number of rooms.
-    pub fn join(&mut self, name: &str, conn: ConnId) -> Result<Membership, JoinError> {
-        let key = match self.names.get(name) {
-            Some(key) => *key,
-            None => self.open_room(name)?,
-        };
+    pub fn join(&mut self, name: &str, conn: ConnId, join: &Join) -> Result<(Membership, Joined), JoinError> {
+        let key = self.open(name, None)?;
         let room = &mut self.rooms[key];
-        let slot = room.members.insert(conn, room.log.head());
-        Ok(Membership { room: key as u32, slot: slot as u32 })
+        room.log.age(self.now_ms);
+        let (slot, joined) = room.enter(conn, join);
+        let notice = match join.presence {
+            Presence::Hidden => None,
+            Presence::Listed(_) | Presence::Announced(_) => {
+                room.roll.get_or_insert_default().enter(slot, join.presence.clone())
+            }
+        };
+        self.announce(key, notice);
+        Ok((Membership { room: key as u32, slot: slot as u32 }, joined))
     }
 
-    fn open_room(&mut self, name: &str) -> Result<usize, JoinError> {
+    /// Finds a room, or makes it, and says how much history it keeps from now on.
+    ///
+    /// # Errors
+    /// [`JoinError`], for the name or the number of rooms.
+    pub fn keep(&mut self, name: &str, keep: Keep) -> Result<(), JoinError> {
+        self.open(name, Some(keep)).map(drop)
+    }
+
+    fn open(&mut self, name: &str, keep: Option<Keep>) -> Result<usize, JoinError> {
+        let key = match self.names.get(name) {
+            Some(key) => *key,
+            None => self.make(name)?,
+        };
+        if let Some(keep) = keep {
+            self.rooms[key].log.set_keep(keep);
+        }
+        Ok(key)
+    }
+
+    fn make(&mut self, name: &str) -> Result<usize, JoinError> {
         if name.is_empty() || name.len() > self.limits.room_name_bytes_max {
             return Err(JoinError::Name);
         }
@@ -169,29 +265,36 @@ impl Rooms {
         let name: Arc<str> = name.into();
         let log = Log::new(self.next_epoch, self.limits.room_log_bytes_max);
         self.next_epoch += 1;
-        let room = Room {
-            name: name.clone(),
-            log,
-            members: Members::default(),
-            active: false,
-            crowded: false,
-            waiting: Vec::new(),
-        };
-        let key = self.rooms.insert(room);
+        let key = self.rooms.insert(Room::new(name.clone(), log));
+        self.order.insert(name.clone());
         self.names.insert(name, key);
         Ok(key)
     }
 
-    /// Ends a membership; the room goes with its last member.
+    /// Ends a membership; the room goes with its last member, unless it has history.
     pub fn leave(&mut self, membership: Membership) {
         let key = membership.room as usize;
         let Some(room) = self.rooms.get_mut(key) else { return };
-        if room.members.remove(membership.slot as usize).is_none() {
+        if !room.go(membership.slot as usize) {
             return;
         }
-        room.trim();
+        room.left_ms = self.now_ms;
+        let notice = room.roll.as_mut().and_then(|roll| roll.go(membership.slot as usize));
+        self.announce(key, notice);
+        self.free_if_deserted(key);
+    }
+
+    /// Publishes what the server itself has to say.
+    fn announce(&mut self, key: usize, notice: Option<String>) {
+        if let Some(notice) = notice {
+            // Where nobody is left to be told, or the walk is far behind, nothing is lost that presence does not say.
+            let _ = self.append(key, Message::Text(&notice), true, None);
+        }
+    }
+
+    fn free_if_deserted(&mut self, key: usize) {
         // A room with news stands in the queue of the walk; it is freed when its turn comes.
-        if room.members.is_empty() && !room.active {
+        if self.rooms.get(key).is_some_and(|room| room.is_deserted(self.now_ms)) {
             self.free(key);
         }
     }
@@ -200,27 +303,63 @@ impl Rooms {
         self.set_crowded(key, false);
         let mut room = self.rooms.remove(key);
         self.names.remove(&room.name);
+        self.order.remove(&room.name);
         self.released.append(&mut room.waiting);
+        self.woken.extend(room.listeners);
     }
 
-    /// Appends a message to a room's log for all its members.
+    /// Appends a message to a room's log for all its members, and for those who come while it is history.
     ///
-    /// `None` where nobody is there to receive it, or where the walk is a whole log's length behind.
-    pub fn publish(&mut self, name: &str, message: Message<'_>) -> Option<Published> {
-        let key = *self.names.get(name)?;
-        let room = &mut self.rooms[key];
-        if room.members.is_empty() || room.backlog() > self.limits.room_log_bytes_max as u64 {
-            return None;
+    /// # Errors
+    /// [`NotPublished`] where nobody would receive it, or too much is on its way already.
+    pub fn publish(
+        &mut self,
+        name: &str,
+        message: Message<'_>,
+        post: Post<'_>,
+    ) -> Result<Published, NotPublished> {
+        let key = *self.names.get(name).ok_or(NotPublished::Unheard)?;
+        let known = post.key.and_then(|known| self.rooms[key].keys.as_ref()?.find(known));
+        if let Some(position) = known {
+            return Ok(Published { position, crowded: self.rooms[key].crowded, repeated: true });
         }
-        let position = room.log.append(message, room.members.walked());
-        if !room.active {
+        let author =
+            post.author.filter(|author| author.room as usize == key).map(|author| author.slot as usize);
+        let position = self.append(key, message, false, author)?;
+        if let Some(new) = post.key {
+            let oldest_ms = self.now_ms.saturating_sub(self.limits.idempotency_age.as_millis() as u64);
+            let keys = self.rooms[key].keys.get_or_insert_with(|| Box::new(Keys::default()));
+            keys.remember(new, position, self.now_ms, self.limits.idempotency_keys_max, oldest_ms);
+        }
+        Ok(Published { position, crowded: self.rooms[key].crowded, repeated: false })
+    }
+
+    fn append(
+        &mut self,
+        key: usize,
+        message: Message<'_>,
+        is_notice: bool,
+        author: Option<usize>,
+    ) -> Result<Position, NotPublished> {
+        let room = &mut self.rooms[key];
+        let is_heard =
+            !room.members.is_empty() || !room.log.keep().is_nothing() || !room.listeners.is_empty();
+        if !is_heard {
+            return Err(NotPublished::Unheard);
+        }
+        if room.backlog() > self.limits.room_log_bytes_max as u64 {
+            return Err(NotPublished::Behind);
+        }
+        let position = room.append(message, is_notice, author, self.now_ms);
+        self.woken.extend(room.listeners.drain());
+        if !room.active && !room.members.is_empty() {
             room.active = true;
             room.members.begin_circle(room.log.head());
             self.active.push_back(key);
         }
         let crowded = self.is_behind(key);
         self.set_crowded(key, crowded);
-        Some(Published { position, crowded })
+        Ok(position)
     }
 
     /// Whether the walk has half a log's length still to do in a room.
@@ -296,8 +435,11 @@ impl Rooms {
             self.released.append(&mut room.waiting);
         }
         if room.members.is_empty() {
+            room.active = false;
+            room.members.rest_at(room.log.head());
+            room.trim();
             self.active.pop_front();
-            self.free(key);
+            self.free_if_deserted(key);
         } else if room.backlog() == 0 {
             room.active = false;
             self.active.pop_front();
@@ -316,7 +458,7 @@ impl Rooms {
     /// A member and what its room has for it; `None` where it has left.
     pub fn visit(&mut self, membership: Membership) -> Option<Visit<'_>> {
         let room = self.rooms.get_mut(membership.room as usize)?;
-        Some(Visit { log: &room.log, member: room.members.get_mut(membership.slot as usize)? })
+        room.visit(membership.slot as usize)
     }
 
     /// Says that a member's socket takes no more, or that the member has caught up since.
@@ -328,34 +470,65 @@ impl Rooms {
             room.trim();
         }
     }
-}
 
-/// One member's place in the log: what it has not been sent, and how far it has come.
-pub struct Visit<'r> {
-    log: &'r Log,
-    member: &'r mut Member,
-}
-
-impl<'r> Visit<'r> {
-    /// What is to be sent next.
-    pub fn pending(&self) -> Pending<'r> {
-        self.log.pending(self.member.cursor)
+    /// Remembers a request that waits for the next publication in a room, which is made for it if need be.
+    ///
+    /// # Errors
+    /// [`JoinError`], for the name or the number of rooms.
+    pub fn listen(&mut self, name: &str, conn: ConnId) -> Result<(), JoinError> {
+        let key = self.open(name, None)?;
+        self.rooms[key].listeners.insert(conn);
+        Ok(())
     }
 
-    /// Moves the cursor past `sent` bytes of what was pending, and returns the rest of the frame that they cut, if any.
-    pub fn advance(&mut self, sent: usize) -> Option<Bytes> {
-        let (cursor, rest) = self.log.raw().advance(self.member.cursor, sent);
-        self.member.cursor = cursor;
-        rest
+    /// Forgets a request that does not wait any longer.
+    pub fn unlisten(&mut self, name: &str, conn: ConnId) {
+        if let Some(key) = self.names.get(name).copied() {
+            self.rooms[key].listeners.remove(&conn);
+            self.rooms[key].left_ms = self.now_ms;
+            self.free_if_deserted(key);
+        }
+    }
+
+    /// Whether there are such requests.
+    pub fn has_woken(&self) -> bool {
+        !self.woken.is_empty()
+    }
+
+    /// A request that waited for a publication that has come.
+    pub fn pop_woken(&mut self) -> Option<ConnId> {
+        self.woken.pop()
+    }
+
+    /// Looks through up to `count` rooms for history that is too old, and goes on from there the next time.
+    pub fn sweep(&mut self, count: usize) {
+        let slots = self.rooms.capacity();
+        for _ in 0..count.min(slots) {
+            self.swept = if self.swept + 1 >= slots { 0 } else { self.swept + 1 };
+            if let Some(room) = self.rooms.get_mut(self.swept) {
+                room.log.age(self.now_ms);
+                room.trim();
+                self.free_if_deserted(self.swept);
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::lane::Pending;
     use super::*;
 
     fn conn(i: usize) -> ConnId {
         ConnId::new(i, 0)
+    }
+
+    fn join(rooms: &mut Rooms, name: &str, i: usize) -> Result<Membership, JoinError> {
+        rooms.join(name, conn(i), &Join::default()).map(|(membership, _)| membership)
+    }
+
+    fn publish(rooms: &mut Rooms, name: &str, message: Message<'_>) -> Result<Published, NotPublished> {
+        rooms.publish(name, message, Post::default())
     }
 
     fn rooms() -> Rooms {
@@ -383,28 +556,28 @@ mod tests {
     fn row_40_every_member_gets_every_publication_once_and_the_log_is_let_go() {
         let mut rooms = rooms();
         for i in 0..3 {
-            rooms.join("a", conn(i)).unwrap();
+            join(&mut rooms, "a", i).unwrap();
         }
-        let first = rooms.publish("a", Message::Text("hello")).unwrap();
+        let first = publish(&mut rooms, "a", Message::Text("hello")).unwrap();
         assert_eq!(first.position, Position { epoch: 7, offset: 1 });
-        assert_eq!(rooms.publish("a", Message::Text("again")).unwrap().position.offset, 2);
+        assert_eq!(publish(&mut rooms, "a", Message::Text("again")).unwrap().position.offset, 2);
         assert_eq!(walk(&mut rooms), [(conn(0), 14), (conn(1), 14), (conn(2), 14)]);
         assert_eq!((rooms.log_bytes(), rooms.has_news()), (0, false));
-        assert_eq!(rooms.publish("b", Message::Text("nobody")), None);
+        assert_eq!(publish(&mut rooms, "b", Message::Text("nobody")), Err(NotPublished::Unheard));
     }
 
     #[test]
     fn row_41_a_room_goes_with_its_last_member_also_in_the_middle_of_a_walk() {
         let mut rooms = rooms();
-        let a = rooms.join("a", conn(0)).unwrap();
-        rooms.publish("a", Message::Text("news"));
+        let a = join(&mut rooms, "a", 0).unwrap();
+        publish(&mut rooms, "a", Message::Text("news")).unwrap();
         rooms.leave(a);
         rooms.leave(a);
         assert_eq!(walk(&mut rooms), []);
         assert!(rooms.is_empty());
-        let again = rooms.join("a", conn(1)).unwrap();
+        let again = join(&mut rooms, "a", 1).unwrap();
         assert_eq!(
-            rooms.publish("a", Message::Text("x")).unwrap().position,
+            publish(&mut rooms, "a", Message::Text("x")).unwrap().position,
             Position { epoch: 8, offset: 1 }
         );
         rooms.leave(again);
@@ -415,11 +588,11 @@ mod tests {
     #[test]
     fn a_lagging_member_keeps_the_log_until_the_tail_passes_it() {
         let mut rooms = rooms();
-        let slow = rooms.join("a", conn(0)).unwrap();
-        rooms.join("a", conn(1)).unwrap();
+        let slow = join(&mut rooms, "a", 0).unwrap();
+        join(&mut rooms, "a", 1).unwrap();
         rooms.set_lagging(slow, true);
         for _ in 0..5 {
-            rooms.publish("a", Message::Binary(&[0; 98]));
+            publish(&mut rooms, "a", Message::Binary(&[0; 98])).unwrap();
             assert_eq!(walk(&mut rooms), [(conn(1), 100)]);
         }
         assert_eq!(rooms.log_bytes(), 500);
@@ -432,7 +605,7 @@ mod tests {
         assert_eq!(rooms.log_bytes(), 0);
         rooms.set_lagging(slow, true);
         for _ in 0..20 {
-            rooms.publish("a", Message::Binary(&[0; 98]));
+            publish(&mut rooms, "a", Message::Binary(&[0; 98])).unwrap();
             walk(&mut rooms);
         }
         assert_eq!(rooms.visit(slow).unwrap().pending(), Pending::Passed);
@@ -442,8 +615,8 @@ mod tests {
     #[test]
     fn a_publisher_waits_while_the_walk_is_behind() {
         let mut rooms = rooms();
-        rooms.join("a", conn(0)).unwrap();
-        while !rooms.publish("a", Message::Binary(&[0; 98])).unwrap().crowded {}
+        join(&mut rooms, "a", 0).unwrap();
+        while !publish(&mut rooms, "a", Message::Binary(&[0; 98])).unwrap().crowded {}
         assert_eq!(rooms.log_bytes(), 600);
         rooms.wait_for("a", conn(9));
         assert_eq!(rooms.pop_released(), None);
@@ -456,13 +629,13 @@ mod tests {
     #[test]
     fn a_publisher_that_does_not_wait_costs_those_who_keep_up_nothing() {
         let mut rooms = rooms();
-        let member = rooms.join("a", conn(0)).unwrap();
-        let taken = (0..50).filter(|_| rooms.publish("a", Message::Binary(&[0; 98])).is_some()).count();
+        let member = join(&mut rooms, "a", 0).unwrap();
+        let taken = (0..50).filter(|_| publish(&mut rooms, "a", Message::Binary(&[0; 98])).is_ok()).count();
         assert_eq!(taken, 11, "a log's length, and one more");
         assert_eq!(rooms.crowded_among(&[member]).as_deref(), Some("a"));
         let sent: usize = walk(&mut rooms).iter().map(|(_, bytes)| bytes).sum();
         assert_eq!((sent, rooms.crowded_among(&[member])), (1100, None));
-        rooms.publish("a", Message::Binary(&[0; 5000])).unwrap();
+        publish(&mut rooms, "a", Message::Binary(&[0; 5000])).unwrap();
         rooms.leave(member);
         walk(&mut rooms);
         assert_eq!(rooms.crowded, 0);
@@ -471,11 +644,11 @@ mod tests {
     #[test]
     fn names_and_numbers_are_bounded() {
         let mut rooms = rooms();
-        assert_eq!(rooms.join("", conn(0)), Err(JoinError::Name));
-        assert_eq!(rooms.join("ninechars", conn(0)), Err(JoinError::Name));
-        rooms.join("a", conn(0)).unwrap();
-        rooms.join("b", conn(0)).unwrap();
-        assert_eq!(rooms.join("c", conn(0)), Err(JoinError::TooManyRooms));
-        assert!(rooms.join("a", conn(1)).is_ok());
+        assert_eq!(join(&mut rooms, "", 0), Err(JoinError::Name));
+        assert_eq!(join(&mut rooms, "ninechars", 0), Err(JoinError::Name));
+        join(&mut rooms, "a", 0).unwrap();
+        join(&mut rooms, "b", 0).unwrap();
+        assert_eq!(join(&mut rooms, "c", 0), Err(JoinError::TooManyRooms));
+        assert!(join(&mut rooms, "a", 1).is_ok());
     }
 }

@@ -26,6 +26,9 @@ impl CloseCode {
     /// 1013, try again later.
     pub const TRY_AGAIN_LATER: Self = Self(1013);
 
+    /// What a connection proved to come in is not good any longer; in the range for private use (§7.4.2).
+    pub const EXPIRED: Self = Self(4401);
+
     /// The code, if it may be sent: 1000 to 1003, 1007 to 1014, and 3000 to 4999 (§7.4, and IANA's registry for 1012 to 1014).
     ///
     /// # Errors

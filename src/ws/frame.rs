@@ -198,6 +198,17 @@ pub fn frame_boundary(frames: &[u8], at: usize) -> usize {
     boundary
 }
 
+/// The kind and the payload of a server's frame that is whole.
+pub fn split_server_frame(frame: &[u8]) -> Option<(Opcode, &[u8])> {
+    let first = *frame.first()?;
+    let header = match *frame.get(1)? {
+        126 => 4,
+        127 => 10,
+        _ => 2,
+    };
+    Some((Opcode::parse(first & 0x0f).ok()?, frame.get(header..)?))
+}
+
 fn server_frame_len(frame: &[u8]) -> usize {
     match frame[1] {
         126 => 4 + usize::from(u16::from_be_bytes([frame[2], frame[3]])),

@@ -20,7 +20,7 @@ fn a_head_that_never_ends_is_given_up() {
     assert!(!world.is_gone(slow));
     world.pass(3 * SECOND);
     assert!(world.is_gone(slow) && world.is_gone(silent));
-    assert_eq!(world.take(slow), []);
+    assert!(world.take(slow).is_empty());
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn a_decision_that_never_comes_is_503() {
     let a = world.connect();
     world.send(a, handshake("/a/later").as_bytes());
     world.pass(9 * SECOND);
-    assert_eq!(world.take(a), []);
+    assert!(world.take(a).is_empty());
     world.pass(2 * SECOND);
     assert!(world.take(a).starts_with(b"HTTP/1.1 503"));
 }

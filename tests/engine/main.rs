@@ -3,6 +3,8 @@
 
 mod deadlines;
 mod handlers;
+mod history;
+mod http;
 mod pipe;
 mod rooms;
 mod storms;

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use fanline::engine::{Engine, Rules};
 use fanline::{
-    Admission, Closed, ConnId, Context, Handler, Limits, Message, Metrics, Opening, Refusal, Request,
-    Response,
+    Admission, Closed, ConnId, Context, Encoding, Exchange, Handler, Join, Keep, Limits, Message, Metrics,
+    Opening, Presence, Refusal, Reply, Request, Response, Start,
 };
 
 use crate::pipe::{EngineEnd, Pipe};
@@ -22,8 +22,30 @@ pub struct Scribe {
 impl Handler for Scribe {
     type State = String;
 
-    fn http(&mut self, request: &Request<'_>) -> Response {
-        Response::text(200, request.path())
+    fn http(&mut self, exchange: &mut Exchange<'_>) -> Reply {
+        let path = exchange.request().path();
+        if let Some(room) = path.strip_prefix("/events") {
+            exchange.keep(room, KEEP).unwrap();
+            return Reply::Events { room: room.to_owned(), start: start_of(exchange.request()) };
+        }
+        let Some(room) = path.strip_prefix("/wait") else {
+            return Response::text(200, &format!("{path} {}", String::from_utf8_lossy(exchange.body())))
+                .into();
+        };
+        exchange.keep(room, KEEP).unwrap();
+        if !exchange.body().is_empty() {
+            let published =
+                exchange.publish(room, exchange.body(), exchange.request().header("key")).unwrap();
+            return Response::text(200, &format!("{} {}", published.position, published.repeated)).into();
+        }
+        let start = start_of(exchange.request());
+        let log = exchange.rooms().log(room).unwrap();
+        let (from, whole) = log.place(start, Encoding::Raw);
+        let news: Vec<_> = log.history(from).map(|publication| publication.position.to_string()).collect();
+        match news.is_empty() && whole && !exchange.has_waited() {
+            true => Reply::Wait { room: room.to_owned(), time: Duration::from_secs(30) },
+            false => Response::text(200, &format!("{whole} {}", news.join(" "))).into(),
+        }
     }
 
     fn admit(&mut self, _id: ConnId, request: &Request<'_>) -> Admission {
@@ -33,7 +55,18 @@ impl Handler for Scribe {
     fn open(&mut self, opening: &mut Opening<'_>) -> Result<String, Response> {
         let path = opening.request().path().to_owned();
         self.told.push(format!("open {path}"));
-        opening.join(&path).unwrap();
+        if path.starts_with("/kept") {
+            opening.keep(&path, KEEP).unwrap();
+        }
+        let asks = |name| opening.request().query_value(name).is_some();
+        let encoding = if asks("json") { Encoding::Json } else { Encoding::Raw };
+        let user = opening.request().query_value("user");
+        let presence = user.map_or(Presence::Hidden, |user| Presence::Announced(user.as_ref().into()));
+        let join = Join { start: start_of(opening.request()), encoding, is_quiet: asks("quiet"), presence };
+        let joined = opening.join_as(&path, &join).unwrap();
+        if !joined.recovered {
+            opening.send("missed some").unwrap();
+        }
         match path.as_str() {
             "/refused" => return Err(Refusal::Forbidden("not you").into()),
             "/greeted" => opening.send("welcome").unwrap(),
@@ -71,6 +104,17 @@ impl Handler for Scribe {
     }
 }
 
+/// What rooms below `/kept`, and those asked for over HTTP, keep.
+pub const KEEP: Keep = Keep { messages: 5, bytes: 1 << 20, age: Duration::from_secs(60) };
+
+fn start_of(request: &Request<'_>) -> Start {
+    let last = request.query_value("last").map(|last| last.parse().unwrap());
+    match request.query_value("since").map(|since| since.parse().unwrap()) {
+        Some(position) => Start::Since { position, or_last: last.unwrap_or(0) },
+        None => last.map_or(Start::Now, Start::Last),
+    }
+}
+
 /// An engine, its clock, and its clients.
 pub struct World {
     pub engine: Engine<Scribe, EngineEnd>,
@@ -89,7 +133,7 @@ impl World {
     pub fn new(limits: Limits) -> Self {
         let (metrics, now) = (Arc::new(Metrics::default()), Instant::now());
         let rules = Rules { limits, deflate: true, ..Rules::default() };
-        let engine = Engine::new(Scribe::default(), rules, metrics.clone(), now, 1);
+        let engine = Engine::new(Scribe::default(), rules, metrics.clone(), now, Duration::from_micros(1));
         Self { engine, metrics, now, clients: Vec::new() }
     }
 
@@ -115,6 +159,32 @@ impl World {
         let answer = String::from_utf8_lossy(&self.take(client)).into_owned();
         assert!(answer.starts_with("HTTP/1.1 101") && answer.ends_with("\r\n\r\n"), "{answer}");
         client
+    }
+
+    /// Connects and opens a WebSocket; what followed the handshake's answer is still to be taken.
+    pub fn open_and_replay(&mut self, path: &str) -> usize {
+        let client = self.connect();
+        self.send(client, handshake(path).as_bytes());
+        self.turn();
+        let bytes = self.take(client);
+        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").expect("an answer") + 4;
+        assert!(bytes.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&bytes));
+        self.clients[client].pipe.borrow_mut().to_peer = bytes[end..].to_vec();
+        client
+    }
+
+    /// Asks by HTTP, and returns what has come of the answer.
+    pub fn ask(&mut self, client: usize, line: &str, headers: &str, body: &str) -> String {
+        let length =
+            if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
+        self.send(client, format!("{line} HTTP/1.1\r\nHost: x\r\n{headers}{length}\r\n{body}").as_bytes());
+        self.turn();
+        self.answer(client)
+    }
+
+    /// What has come since, as text.
+    pub fn answer(&mut self, client: usize) -> String {
+        String::from_utf8(self.take(client)).unwrap()
     }
 
     /// The client sends bytes, and the poller says so.

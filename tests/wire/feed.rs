@@ -225,10 +225,11 @@ impl Rig {
     /// What is kept of the peer's bytes stays within the limits, at every moment.
     fn check_bounds(&self) {
         let bound = match self.conn.stage() {
-            Stage::Head | Stage::Deciding => self.limits.head_bytes_max,
+            Stage::Head | Stage::Deciding | Stage::Waiting => self.limits.head_bytes_max,
+            Stage::Body => self.limits.head_bytes_max + self.limits.body_bytes_max,
             // Deflate may have made a message longer, and a control frame may be in the making inside it.
             Stage::Open | Stage::Closing => self.limits.message_bytes_max / 8 * 9 + 64 + 7 + 125,
-            Stage::Closed => 0,
+            Stage::Streaming | Stage::Closed => 0,
         };
         assert!(self.conn.buffered() <= bound, "{} bytes kept, over {bound}", self.conn.buffered());
     }
@@ -237,6 +238,9 @@ impl Rig {
 fn own(event: Event<'_>) -> Seen {
     match event {
         Event::Head(head) => Seen::Head(String::from_utf8_lossy(&head).into_owned()),
+        Event::Request(head, body) => {
+            Seen::Head(String::from_utf8_lossy(&[&head[..], &body].concat()).into_owned())
+        }
         Event::BadHead(refusal) => Seen::BadHead(refusal.status()),
         Event::Message(Received::Text(text)) => Seen::Text(text.into_owned()),
         Event::Message(Received::Binary(bytes)) => Seen::Binary(bytes.into_owned()),

@@ -27,7 +27,8 @@ fn assert_opens(ask: &Ask) {
 /// Refused with this status and a reason; the handler never hears of it, and the connection ends.
 fn assert_refused(ask: &Ask, status: u16, reason: &str) {
     let (answer, served) = answer(ask);
-    assert_eq!((answer.status, answer.body.trim_end()), (status, reason), "{}", ask.text());
+    let body = format!("{{\"error\":\"{reason}\"}}\n");
+    assert_eq!((answer.status, answer.body.as_str()), (status, body.as_str()), "{}", ask.text());
     assert_eq!(served.calls(), [], "{}", ask.text());
     assert!(served.is_ended(), "{}", ask.text());
     let counted = served.metrics.all().into_iter().find(|(name, _)| *name == format!("refused_{status}"));
@@ -149,7 +150,7 @@ fn row_3_s4_2_1_a_handshake_without_a_right_key_is_400_with_a_reason() {
 #[test]
 fn row_3_a_plain_get_where_only_websocket_is_spoken_is_426() {
     let (answer, served) = answer(&get("/chat").and("Host", "h"));
-    assert_eq!((answer.status, answer.body.as_str()), (426, "this path speaks WebSocket\n"));
+    assert_eq!((answer.status, answer.body.as_str()), (426, "{\"error\":\"this path speaks WebSocket\"}\n"));
     assert_eq!((answer.one("upgrade"), answer.one("connection")), ("websocket", "Upgrade"));
     assert_eq!(served.metrics.refused_426.get(), 1);
     assert!(!served.is_ended(), "the client may ask again on the same connection");
@@ -174,7 +175,7 @@ fn s4_2_1_what_does_not_match_the_description_of_a_handshake_is_refused() {
     assert_refused(&ask().and("Sec-WebSocket-Extensions", "a b"), 400, extensions);
     for method in ["POST", "PUT", "OPTIONS", "get"] {
         let line = format!("{method} /chat HTTP/1.1");
-        assert_refused(&ask().line(&line), 405, "only GET is served here");
+        assert_refused(&ask().line(&line), 405, "this method is not served here");
     }
 }
 

@@ -5,11 +5,12 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use fanline::engine::{Command, Engine, Rules, Transport};
 use fanline::{
-    Admission, Closed, ConnId, Context, Handler, Message, Metrics, Opening, OwnedMessage, Request, Response,
+    Admission, Closed, ConnId, Context, Exchange, Handler, Message, Metrics, Opening, OwnedMessage, Reply,
+    Request, Response,
 };
 
 /// Both directions of a connection, seen from the client.
@@ -98,10 +99,11 @@ pub struct Recorder {
 impl Handler for Recorder {
     type State = ();
 
-    fn http(&mut self, request: &Request<'_>) -> Response {
+    fn http(&mut self, exchange: &mut Exchange<'_>) -> Reply {
+        let request = exchange.request();
         self.calls.push(Call::Http(request.path().into()));
         match request.path() {
-            "/page" => Response::text(200, "page"),
+            "/page" => Response::text(200, "page").into(),
             _ => fanline::Refusal::UpgradeRequired.into(),
         }
     }
@@ -148,7 +150,7 @@ pub struct Served<H: Handler> {
 impl<H: Handler> Served<H> {
     pub fn new(handler: H, rules: Rules) -> Self {
         let (now, pipe, metrics) = (Instant::now(), Pipe::default(), Arc::new(Metrics::default()));
-        let mut engine = Engine::new(handler, rules, metrics.clone(), now, 1);
+        let mut engine = Engine::new(handler, rules, metrics.clone(), now, Duration::from_micros(1));
         let id = engine.connect(pipe.clone(), now).unwrap();
         Self { engine, metrics, id, pipe, now }
     }

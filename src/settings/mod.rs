@@ -1,5 +1,7 @@
 //! What the binary is told: flags, environment variables and a configuration file, in this order of precedence.
 
+mod routes;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -7,7 +9,9 @@ use std::path::{Path, PathBuf};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use serde::Deserialize;
 
-use crate::app::{Mode, Pattern, Route};
+use routes::{LimitValue, RouteEntry};
+
+use crate::app::Route;
 use crate::http::origin::OriginPolicy;
 use crate::limits::{Limit, Limits};
 
@@ -208,60 +212,6 @@ struct File {
     limits: BTreeMap<String, LimitValue>,
     #[serde(default)]
     route: Vec<RouteEntry>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum LimitValue {
-    Number(u64),
-    Text(String),
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RouteEntry {
-    path: String,
-    mode: ModeEntry,
-    room: Option<String>,
-    greeting: Option<String>,
-    exit_word: Option<String>,
-    #[serde(default)]
-    subprotocols: Vec<String>,
-    #[serde(default)]
-    subprotocol_required: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum ModeEntry {
-    Echo,
-    Room,
-}
-
-impl RouteEntry {
-    fn into_route(self) -> Result<Route, String> {
-        let pattern = Pattern::parse(&self.path).map_err(|error| format!("route.path: {error}"))?;
-        let mode = match self.mode {
-            ModeEntry::Echo => Mode::Echo,
-            ModeEntry::Room => Mode::Room,
-        };
-        let is_token = |name: &String| crate::http::response::is_header(name, "");
-        if let Some(name) = self.subprotocols.iter().find(|name| !is_token(name)) {
-            return Err(format!("route.subprotocols: `{name}` is not a token"));
-        }
-        if self.subprotocol_required && self.subprotocols.is_empty() {
-            return Err(format!("route.subprotocol_required: {} has no subprotocols", self.path));
-        }
-        Ok(Route {
-            pattern,
-            mode,
-            room: self.room,
-            greeting: self.greeting,
-            exit_word: self.exit_word,
-            subprotocols: self.subprotocols,
-            subprotocol_required: self.subprotocol_required,
-        })
-    }
 }
 
 #[cfg(test)]

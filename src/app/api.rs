@@ -1,0 +1,298 @@
+//! The rooms over plain HTTP: history, polls, events, publishing, and who is there.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::App;
+use super::route::Route;
+use crate::auth::{Right, Visitor};
+use crate::{Exchange, NotPublished, Position, Refusal, Reply, Request, Response, Start};
+
+/// Entries on a page, unless the request says otherwise, and at most.
+const PAGE: usize = 100;
+const PAGE_MAX: usize = 1000;
+
+/// Bytes of messages after which a page ends, with at least one message on it.
+const PAGE_BYTES: usize = 1 << 20;
+
+/// The longest `Idempotency-Key`.
+pub(super) const KEY_MAX: usize = 128;
+
+/// What is asked of which room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Target<'p> {
+    List,
+    Info(&'p str),
+    Messages(&'p str),
+    Events(&'p str),
+    Presence(&'p str),
+}
+
+impl<'p> Target<'p> {
+    /// Reads `/rooms`, `/rooms/<room>`, or one of the three below that; a room's name may have slashes inside.
+    fn of(path: &'p str) -> Option<Self> {
+        let Some(rest) = path.strip_prefix("/rooms/") else {
+            return (path == "/rooms").then_some(Target::List);
+        };
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        let target = match rest.rsplit_once('/') {
+            Some((room, "messages")) => Target::Messages(room),
+            Some((room, "events")) => Target::Events(room),
+            Some((room, "presence")) => Target::Presence(room),
+            _ => Target::Info(rest),
+        };
+        Some(target)
+    }
+}
+
+/// Where a reader starts, as `since` and `last` in a query say, or the header in which a browser repeats an event's id.
+pub(super) fn start_of(request: &Request<'_>, otherwise: Start) -> Result<Start, Refusal> {
+    let last = number(request, "last")?;
+    let since = match request.header("last-event-id").filter(|id| !id.is_empty()) {
+        Some(id) => Some(id.into()),
+        None => request.query_value("since"),
+    };
+    let Some(since) = since else { return Ok(last.map_or(otherwise, Start::Last)) };
+    let position: Position = since.parse().map_err(|_| Refusal::Malformed("since is not epoch:offset"))?;
+    Ok(Start::Since { position, or_last: last.unwrap_or(0) })
+}
+
+fn number(request: &Request<'_>, name: &str) -> Result<Option<usize>, Refusal> {
+    let Some(text) = request.query_value(name) else { return Ok(None) };
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = is_number.then(|| text.parse().ok()).flatten();
+    number.map(Some).ok_or(Refusal::Malformed("last, limit and wait are whole numbers"))
+}
+
+fn limit(request: &Request<'_>) -> Result<usize, Refusal> {
+    let limit = number(request, "limit")?.unwrap_or(PAGE);
+    if limit == 0 { Err(Refusal::Malformed("limit is at least 1")) } else { Ok(limit.min(PAGE_MAX)) }
+}
+
+impl App {
+    /// Answers what concerns rooms; `None` for any other path.
+    pub(super) fn rooms(&mut self, exchange: &mut Exchange<'_>) -> Option<Reply> {
+        let target = Target::of(exchange.request().path())?;
+        Some(self.answer(exchange, target).unwrap_or_else(Reply::from))
+    }
+
+    fn answer(&mut self, exchange: &mut Exchange<'_>, target: Target<'_>) -> Result<Reply, Refusal> {
+        let request = exchange.request();
+        let visitor = self.gate.visitor(request, exchange.peer_addr(), exchange.now_ms())?;
+        let is_read = matches!(request.method(), "GET" | "HEAD");
+        match (target, is_read) {
+            (Target::List, true) => list(exchange, &visitor),
+            (Target::Info(room), true) => info(exchange, room, &visitor),
+            (Target::Presence(room), true) => presence(exchange, room, &visitor),
+            (Target::Messages(room), true) => messages(exchange, room, self.route_of(room)?, &visitor),
+            (Target::Events(room), true) => {
+                let route = self.route_of(room)?;
+                visitor.check(Right::Join, room)?;
+                let start = start_of(request, Start::Now)?;
+                exchange
+                    .keep(room, route.keep)
+                    .map_err(|_| Refusal::Unavailable("the room cannot be opened"))?;
+                Ok(Reply::Events { room: room.to_owned(), start })
+            }
+            (Target::Messages(room), false) if request.method() == "POST" => {
+                let route = self.route_of(room)?;
+                visitor.check(Right::Publish, room)?;
+                post(exchange, room, route, &visitor)
+            }
+            (Target::Messages(_), false) => Err(Refusal::MethodNotAllowed("GET, HEAD, POST")),
+            (Target::List | Target::Info(_) | Target::Presence(_) | Target::Events(_), false) => {
+                Err(Refusal::MethodNotAllowed("GET, HEAD"))
+            }
+        }
+    }
+
+    /// The route whose options a room has: the first that leads to it.
+    fn route_of(&self, room: &str) -> Result<&Route, Refusal> {
+        self.routes.iter().find(|route| route.leads_to(room)).ok_or(Refusal::NotFound)
+    }
+}
+
+fn room_json(exchange: &mut Exchange<'_>, room: &str) -> Option<Value> {
+    let info = exchange.rooms().info(room)?;
+    Some(json!({
+        "room": &*info.name,
+        "members": info.members,
+        "users": info.users,
+        "position": info.position.to_string(),
+        "history": info.history,
+    }))
+}
+
+fn list(exchange: &mut Exchange<'_>, visitor: &Visitor) -> Result<Reply, Refusal> {
+    let request = exchange.request();
+    let limit = limit(request)?;
+    let prefix = request.query_value("prefix").unwrap_or_default();
+    let after = request.query_value("after").unwrap_or_default();
+    // Names that the visitor may not see are looked at, too: the search is bounded all the same.
+    let names: Vec<_> = exchange.rooms().names(&prefix, &after).take(PAGE_MAX + 1).cloned().collect();
+    let is_cut = names.len() > PAGE_MAX;
+    let mut seen = names.iter().take(PAGE_MAX).filter(|name| visitor.check(Right::Join, name).is_ok());
+    let page: Vec<_> = seen.by_ref().take(limit).collect();
+    let more = is_cut || seen.next().is_some();
+    let next = more.then(|| page.last().map_or_else(|| names[PAGE_MAX - 1].clone(), |name| (*name).clone()));
+    let rooms: Vec<Value> = page.iter().filter_map(|name| room_json(exchange, name)).collect();
+    Ok(Response::json(200, &json!({ "rooms": rooms, "next": next.as_deref() })).into())
+}
+
+fn info(exchange: &mut Exchange<'_>, room: &str, visitor: &Visitor) -> Result<Reply, Refusal> {
+    visitor.check(Right::Join, room)?;
+    let info = room_json(exchange, room).ok_or(Refusal::NotFound)?;
+    Ok(Response::json(200, &info).into())
+}
+
+fn presence(exchange: &mut Exchange<'_>, room: &str, visitor: &Visitor) -> Result<Reply, Refusal> {
+    visitor.check(Right::Presence, room)?;
+    let request = exchange.request();
+    let (limit, after) = (limit(request)?, request.query_value("after"));
+    let members = exchange.rooms().info(room).ok_or(Refusal::NotFound)?.members;
+    let mut users: Vec<Value> = Vec::new();
+    let mut next = None;
+    if let Some(roll) = exchange.rooms().roll(room) {
+        let mut entries = roll.users(after.as_deref());
+        users.extend(
+            entries.by_ref().take(limit).map(|(user, count)| json!({ "user": user, "connections": count })),
+        );
+        next = entries.next().and_then(|_| users.last().map(|last| last["user"].clone()));
+    }
+    Ok(Response::json(200, &json!({ "room": room, "members": members, "users": users, "next": next })).into())
+}
+
+/// A page of history, or what has come since; with `wait`, the answer may take until something comes.
+fn messages(
+    exchange: &mut Exchange<'_>,
+    room: &str,
+    route: &Route,
+    visitor: &Visitor,
+) -> Result<Reply, Refusal> {
+    visitor.check(Right::Join, room)?;
+    let request = exchange.request();
+    let (limit, wait) = (limit(request)?, number(request, "wait")?.unwrap_or(0));
+    let start = start_of(request, Start::Last(limit))?;
+    if route.keep.is_nothing() {
+        return Err(Refusal::Malformed("this room keeps no history to be asked for"));
+    }
+    if wait > 0 {
+        exchange.keep(room, route.keep).map_err(|_| Refusal::Unavailable("the room cannot be opened"))?;
+    }
+    let may_wait = wait > 0 && !exchange.has_waited();
+    let log = exchange.rooms().log(room).ok_or(Refusal::NotFound)?;
+    let (from, recovered) = log.place(start, crate::Encoding::Raw);
+    if may_wait && recovered && from == log.head() {
+        return Ok(Reply::Wait { room: room.to_owned(), time: Duration::from_secs(wait as u64) });
+    }
+    let (mut body, mut count, mut last) =
+        (Vec::new(), 0, Position { offset: from.offset(), ..log.position() });
+    for publication in log.history(from).take(limit) {
+        if count > 0 && body.len() + publication.message.len() > PAGE_BYTES {
+            break;
+        }
+        if count > 0 {
+            body.push(b',');
+        }
+        body.extend_from_slice(&publication.to_json());
+        (count, last) = (count + 1, publication.position);
+    }
+    let more = last.offset < log.position().offset;
+    let mut page =
+        format!("{{\"position\":\"{last}\",\"recovered\":{recovered},\"more\":{more},\"messages\":[")
+            .into_bytes();
+    page.append(&mut body);
+    page.extend_from_slice(b"]}\n");
+    let response = Response::new(200).header("content-type", "application/json");
+    Ok(response.header("cache-control", "no-store").body(page).into())
+}
+
+/// Publishes a request's body.
+fn post(exchange: &mut Exchange<'_>, room: &str, route: &Route, visitor: &Visitor) -> Result<Reply, Refusal> {
+    let request = exchange.request();
+    let body = exchange.body();
+    if body.len() > route.message_bytes_max.unwrap_or(usize::MAX) {
+        return Err(Refusal::BodyTooLarge);
+    }
+    let key = request.header("idempotency-key");
+    if key.is_some_and(|key| key.is_empty() || key.len() > KEY_MAX) {
+        return Err(Refusal::Malformed("Idempotency-Key has 1 to 128 characters"));
+    }
+    // One client's keys are nobody else's.
+    let key = key.map(|key| format!("{}\n{key}", visitor.user().map_or("", |user| user)));
+    let text = match is_text(request.header("content-type")) {
+        true => Some(
+            std::str::from_utf8(body)
+                .map_err(|_| Refusal::Malformed("the body is said to be text and is not UTF-8"))?,
+        ),
+        false => None,
+    };
+    exchange.keep(room, route.keep).map_err(|_| Refusal::Unavailable("the room cannot be opened"))?;
+    let templated =
+        text.and_then(|text| route.fill(text, visitor.user().map(|user| &**user), exchange.now_ms()));
+    let published = match (&templated, text) {
+        (Some(text), _) => exchange.publish(room, text.as_str(), key.as_deref()),
+        (None, Some(text)) => exchange.publish(room, text, key.as_deref()),
+        (None, None) => exchange.publish(room, body, key.as_deref()),
+    };
+    let members = exchange.rooms().members(room);
+    match published {
+        Ok(published) => {
+            let status = if published.repeated { 200 } else { 201 };
+            let position = published.position.to_string();
+            Ok(Response::json(status, &json!({ "position": position, "members": members })).into())
+        }
+        // Not a fault of anybody's: it is published as far as that can be.
+        Err(NotPublished::Unheard) => {
+            Ok(Response::json(202, &json!({ "position": null, "members": members })).into())
+        }
+        Err(NotPublished::Behind) => Err(Refusal::Unavailable("the room is behind with what came before")),
+        Err(NotPublished::Room(_)) => Err(Refusal::Unavailable("the room cannot be opened")),
+    }
+}
+
+/// Whether a body of this type is a text message: `text/…`, JSON and the like; without a type, bytes.
+fn is_text(content_type: Option<&str>) -> bool {
+    let essence = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    let essence = essence.to_ascii_lowercase();
+    let suffix = essence.rsplit(['/', '+']).next().unwrap_or_default();
+    // What curl says unless told otherwise, of a body given on its command line.
+    essence.starts_with("text/") || matches!(suffix, "json" | "xml" | "x-www-form-urlencoded")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn which_path_asks_what_of_which_room() {
+        let rows = [
+            ("/rooms", Some(Target::List)),
+            ("/rooms/lobby", Some(Target::Info("lobby"))),
+            ("/rooms/lobby/", Some(Target::Info("lobby"))),
+            ("/rooms/lobby/messages", Some(Target::Messages("lobby"))),
+            ("/rooms/a/b/events", Some(Target::Events("a/b"))),
+            ("/rooms/a/b", Some(Target::Info("a/b"))),
+            ("/rooms/房间/presence", Some(Target::Presence("房间"))),
+            ("/roomsy", None),
+            ("/chat/rooms", None),
+        ];
+        for (path, want) in rows {
+            assert_eq!(Target::of(path), want, "{path}");
+        }
+    }
+
+    #[test]
+    fn which_bodies_are_text() {
+        for text in
+            ["text/plain", "text/plain; charset=utf-8", "application/json", "Application/Problem+JSON"]
+        {
+            assert!(is_text(Some(text)), "{text}");
+        }
+        for bytes in ["application/octet-stream", "image/png", ""] {
+            assert!(!is_text(Some(bytes)), "{bytes}");
+        }
+        assert!(!is_text(None));
+    }
+}

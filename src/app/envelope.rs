@@ -1,0 +1,104 @@
+//! The subprotocol `fanline.v1`: publications as JSON objects with their offsets, and answers to what was sent.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::route::Route;
+use super::{Guest, api};
+use crate::auth::{Gate, Visitor};
+use crate::{Context, Joined, Message, NotPublished};
+
+/// What a client may say.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Said {
+    /// Publish this text.
+    text: Option<String>,
+    /// Publish these bytes.
+    base64: Option<String>,
+    /// Makes the publication safe to be tried again, and asks for an answer.
+    id: Option<String>,
+    /// Show a new token before the one in use expires.
+    token: Option<String>,
+}
+
+/// The first thing a client is told.
+pub(super) fn joined(room: &str, joined: &Joined) -> String {
+    let position = joined.position.to_string();
+    json!({ "type": "joined", "room": room, "position": position, "recovered": joined.recovered }).to_string()
+}
+
+/// Does what a client asks for, and answers.
+pub(super) fn receive(
+    ctx: &mut Context<'_>,
+    gate: &Gate,
+    route: &Route,
+    room: &str,
+    guest: &mut Guest,
+    message: Message<'_>,
+) {
+    let answer = match message.as_text().and_then(|text| serde_json::from_str::<Said>(text).ok()) {
+        Some(said) => {
+            let id = said.id.clone();
+            let outcome = obey(ctx, gate, route, room, guest, said);
+            outcome.unwrap_or_else(|reason| Some(json!({ "type": "error", "id": id, "reason": reason })))
+        }
+        None => Some(json!({ "type": "error", "reason": "not an object with text, base64 or token" })),
+    };
+    if let Some(answer) = answer
+        && ctx.send(&answer.to_string()).is_err()
+    {
+        ctx.close(1013, "too slow for the answers").unwrap_or_default();
+    }
+}
+
+fn obey(
+    ctx: &mut Context<'_>,
+    gate: &Gate,
+    route: &Route,
+    room: &str,
+    guest: &mut Guest,
+    said: Said,
+) -> Result<Option<Value>, &'static str> {
+    if let Some(token) = &said.token {
+        let visitor = gate.refresh(token, ctx.now_ms()).map_err(|refusal| refusal.reason())?;
+        if visitor.user() != guest.visitor.user() {
+            return Err("the token is somebody else's");
+        }
+        ctx.expire_at(visitor.expires_ms().unwrap_or(u64::MAX));
+        guest.visitor = visitor;
+        return Ok(Some(json!({ "type": "refreshed" })));
+    }
+    if !guest.may_publish {
+        return Err("this room may only be read");
+    }
+    if said.id.as_ref().is_some_and(|id| id.is_empty() || id.len() > api::KEY_MAX) {
+        return Err("an id has 1 to 128 bytes");
+    }
+    let user = guest.visitor.user().map_or("", |user| user);
+    let key = said.id.as_ref().map(|id| format!("{user}\n{id}"));
+    let filled = said.text.as_ref().and_then(|text| route.fill(text, named(&guest.visitor), ctx.now_ms()));
+    let bytes;
+    let message = match (filled.as_deref().or(said.text.as_deref()), &said.base64) {
+        (Some(text), None) => Message::Text(text),
+        (None, Some(encoded)) => {
+            bytes = STANDARD.decode(encoded).map_err(|_| "base64 is not what it says it is")?;
+            Message::Binary(&bytes)
+        }
+        (_, _) => return Err("one of text, base64 and token is to be there"),
+    };
+    match ctx.publish_once(room, message, key.as_deref()) {
+        Ok(published) => {
+            let position = published.position.to_string();
+            Ok(said.id.map(|id| json!({ "type": "ack", "id": id, "position": position })))
+        }
+        Err(NotPublished::Behind) => Err("the room is behind with what came before"),
+        Err(NotPublished::Unheard | NotPublished::Room(_)) => Err("the room is gone"),
+    }
+}
+
+fn named(visitor: &Visitor) -> Option<&str> {
+    visitor.user().map(|user| &**user)
+}

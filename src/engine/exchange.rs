@@ -1,0 +1,126 @@
+//! One HTTP request and what its handler can do about it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::{Shared, Transport};
+use crate::http::head::Request;
+use crate::http::response::{Refusal, Response};
+use crate::id::ConnId;
+use crate::limits::Limits;
+use crate::metrics::Metrics;
+use crate::room::log::Keep;
+use crate::room::position::Start;
+use crate::room::rooms::{JoinError, NotPublished, Post, Published, Rooms};
+use crate::ws::message::Message;
+
+/// A request that does not ask for WebSocket, whole with its body.
+pub struct Exchange<'a> {
+    pub(super) id: ConnId,
+    pub(super) transport: &'a dyn Transport,
+    pub(super) request: &'a Request<'a>,
+    pub(super) body: &'a [u8],
+    pub(super) has_waited: bool,
+    pub(super) shared: &'a mut Shared,
+}
+
+/// What answers a request.
+#[derive(Debug)]
+pub enum Reply {
+    /// A response, now.
+    Now(Response),
+    /// None yet: the handler is asked again when something is published in the room, or when the time has run out.
+    Wait {
+        /// The room, which is made if there is none of this name.
+        room: String,
+        /// How long, at most.
+        time: Duration,
+    },
+    /// What is published in a room, as server-sent events, until the client goes (HTML §9.2).
+    Events {
+        /// The room, which is made if there is none of this name.
+        room: String,
+        /// Where the reader starts.
+        start: Start,
+    },
+}
+
+impl From<Response> for Reply {
+    fn from(response: Response) -> Self {
+        Reply::Now(response)
+    }
+}
+
+impl From<Refusal> for Reply {
+    fn from(refusal: Refusal) -> Self {
+        Reply::Now(refusal.into())
+    }
+}
+
+impl<'a> Exchange<'a> {
+    /// Names the connection the request came on.
+    pub fn id(&self) -> ConnId {
+        self.id
+    }
+
+    /// The address of the other end.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.transport.peer_addr()
+    }
+
+    /// The request: method, path, headers.
+    pub fn request(&self) -> &'a Request<'a> {
+        self.request
+    }
+
+    /// The request's body, at most `body_bytes_max`; empty where there is none.
+    pub fn body(&self) -> &'a [u8] {
+        self.body
+    }
+
+    /// Whether this request has waited as long as it wanted to: it is to be answered now.
+    pub fn has_waited(&self) -> bool {
+        self.has_waited
+    }
+
+    /// Milliseconds since 1970.
+    pub fn now_ms(&self) -> u64 {
+        self.shared.now_ms
+    }
+
+    /// Says how much history a room keeps from now on, which makes it if there is none of this name.
+    ///
+    /// # Errors
+    /// [`JoinError`], for the name or the number of rooms.
+    pub fn keep(&mut self, room: &str, keep: Keep) -> Result<(), JoinError> {
+        self.shared.rooms.keep(room, keep)
+    }
+
+    /// Sends to every member of a room. What came with the same key before is not published again.
+    ///
+    /// # Errors
+    /// [`NotPublished`].
+    pub fn publish<'m>(
+        &mut self,
+        room: &str,
+        message: impl Into<Message<'m>>,
+        key: Option<&str>,
+    ) -> Result<Published, NotPublished> {
+        self.shared.publish(room, message.into(), Post { author: None, key })
+    }
+
+    /// The rooms, to be asked.
+    pub fn rooms(&mut self) -> &mut Rooms {
+        &mut self.shared.rooms
+    }
+
+    /// The server's bounds.
+    pub fn limits(&self) -> &Limits {
+        &self.shared.rules.limits
+    }
+
+    /// The server's counts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+}

@@ -1,0 +1,166 @@
+//! One publication in each of its encodings: a frame, JSON in a frame, a server-sent event.
+
+use std::io::Write as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::position::Position;
+use crate::ws::frame::{Opcode, split_server_frame, write_frame};
+use crate::ws::message::Message;
+
+/// How a reader gets publications.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Encoding {
+    /// The message itself, as a text or binary frame.
+    #[default]
+    Raw,
+    /// A text frame with a JSON object that also says the offset and the time.
+    Json,
+    /// A server-sent event whose id is the position (HTML §9.2).
+    Events,
+}
+
+/// One publication as the log has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Publication<'a> {
+    /// Where it stands.
+    pub position: Position,
+    /// When it was published, in milliseconds since 1970.
+    pub time_ms: u64,
+    /// Whether the server itself is the author: the message is then a JSON object that says what happened.
+    pub is_notice: bool,
+    /// What was published.
+    pub message: Message<'a>,
+}
+
+impl Publication<'_> {
+    /// The JSON object that the publication is to a reader who asked for JSON, by WebSocket or by HTTP.
+    ///
+    /// Text is `"text"`, bytes are `"base64"`, and a notice is `"notice"`.
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(64 + self.message.len() * 4 / 3);
+        let (offset, time) = (self.position.offset, self.time_ms);
+        let kind = if self.is_notice { "notice" } else { "message" };
+        // Writing to memory does not fail.
+        write!(out, r#"{{"type":"{kind}","offset":{offset},"time":{time},"#).unwrap_or_default();
+        match self.message {
+            Message::Text(text) if self.is_notice => {
+                out.extend_from_slice(b"\"notice\":");
+                out.extend_from_slice(text.as_bytes());
+            }
+            Message::Text(text) => {
+                out.extend_from_slice(b"\"text\":");
+                serde_json::to_writer(&mut out, text).unwrap_or_default();
+            }
+            Message::Binary(bytes) => {
+                out.extend_from_slice(b"\"base64\":\"");
+                out.extend_from_slice(STANDARD.encode(bytes).as_bytes());
+                out.push(b'"');
+            }
+        }
+        out.push(b'}');
+        out
+    }
+
+    /// The event. A reader joins its lines with LF, so a text that has a CR travels as `text-base64`.
+    fn to_event(self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(64 + self.message.len() * 4 / 3);
+        write!(out, "id: {}\n", self.position).unwrap_or_default();
+        let (event, text) = match self.message {
+            Message::Text(text) if self.is_notice => ("event: notice\n", text.to_owned()),
+            Message::Text(text) if text.contains('\r') => ("event: text-base64\n", STANDARD.encode(text)),
+            Message::Text(text) => ("", text.to_owned()),
+            Message::Binary(bytes) => ("event: binary\n", STANDARD.encode(bytes)),
+        };
+        out.extend_from_slice(event.as_bytes());
+        for line in text.split('\n') {
+            out.extend_from_slice(b"data: ");
+            out.extend_from_slice(line.as_bytes());
+            out.push(b'\n');
+        }
+        out.push(b'\n');
+        out
+    }
+}
+
+impl Encoding {
+    /// The publication as bytes that are ready to send.
+    pub fn encode(self, publication: &Publication<'_>) -> Vec<u8> {
+        let mut out = Vec::new();
+        match self {
+            Encoding::Raw => match publication.message {
+                Message::Text(text) => write_frame(&mut out, Opcode::Text, false, text.as_bytes()),
+                Message::Binary(bytes) => write_frame(&mut out, Opcode::Binary, false, bytes),
+            },
+            Encoding::Json => write_frame(&mut out, Opcode::Text, false, &publication.to_json()),
+            Encoding::Events => out = publication.to_event(),
+        }
+        out
+    }
+
+    /// The message in a frame that was written for the raw lane.
+    pub(super) fn decode(frame: &[u8]) -> Option<Message<'_>> {
+        let (opcode, payload) = split_server_frame(frame)?;
+        match opcode {
+            Opcode::Text => simdutf8::basic::from_utf8(payload).ok().map(Message::Text),
+            Opcode::Binary => Some(Message::Binary(payload)),
+            Opcode::Continuation | Opcode::Close | Opcode::Ping | Opcode::Pong => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn publication(message: Message<'_>, is_notice: bool) -> Publication<'_> {
+        Publication { position: Position { epoch: 3, offset: 4 }, time_ms: 5, is_notice, message }
+    }
+
+    #[test]
+    fn a_publication_in_json() {
+        let rows = [
+            (
+                publication(Message::Text("a\"\n房"), false),
+                r#"{"type":"message","offset":4,"time":5,"text":"a\"\n房"}"#,
+            ),
+            (
+                publication(Message::Binary(&[0, 255]), false),
+                r#"{"type":"message","offset":4,"time":5,"base64":"AP8="}"#,
+            ),
+            (
+                publication(Message::Text(r#"{"join":"a"}"#), true),
+                r#"{"type":"notice","offset":4,"time":5,"notice":{"join":"a"}}"#,
+            ),
+        ];
+        for (publication, want) in rows {
+            assert_eq!(String::from_utf8(publication.to_json()).unwrap(), want);
+        }
+    }
+
+    #[test]
+    fn row_54_a_publication_as_an_event() {
+        let rows = [
+            (publication(Message::Text("one\ntwo\n"), false), "id: 3:4\ndata: one\ndata: two\ndata: \n\n"),
+            (publication(Message::Text(""), false), "id: 3:4\ndata: \n\n"),
+            (publication(Message::Text("a\r\nb"), false), "id: 3:4\nevent: text-base64\ndata: YQ0KYg==\n\n"),
+            (publication(Message::Binary(&[0, 255]), false), "id: 3:4\nevent: binary\ndata: AP8=\n\n"),
+            (publication(Message::Text("{}"), true), "id: 3:4\nevent: notice\ndata: {}\n\n"),
+        ];
+        for (publication, want) in rows {
+            assert_eq!(String::from_utf8(Encoding::Events.encode(&publication)).unwrap(), want);
+        }
+    }
+
+    #[test]
+    fn what_is_in_a_frame_comes_out_again() {
+        for len in [0, 125, 126, 65_535, 65_536] {
+            let text = "x".repeat(len);
+            for message in [Message::Text(&text), Message::Binary(text.as_bytes())] {
+                let frame = Encoding::Raw.encode(&publication(message, false));
+                assert_eq!(Encoding::decode(&frame), Some(message));
+            }
+        }
+    }
+}

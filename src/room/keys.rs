@@ -1,0 +1,60 @@
+//! Keys that make a repeated publication harmless: what came with the same key before is not published again.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use super::position::Position;
+
+/// The latest keys of one room and what they were given.
+#[derive(Debug, Default)]
+pub(super) struct Keys {
+    known: HashMap<Arc<str>, Position>,
+    order: VecDeque<(u64, Arc<str>)>,
+}
+
+impl Keys {
+    /// Where the publication stands that came with this key.
+    pub(super) fn find(&self, key: &str) -> Option<Position> {
+        self.known.get(key).copied()
+    }
+
+    /// Remembers a key; of more than `max`, and of those older than `oldest_ms`, the oldest are forgotten.
+    pub(super) fn remember(
+        &mut self,
+        key: &str,
+        position: Position,
+        now_ms: u64,
+        max: usize,
+        oldest_ms: u64,
+    ) {
+        let is_out = |(time_ms, _): &(u64, Arc<str>), len: usize| len >= max || *time_ms < oldest_ms;
+        while self.order.front().is_some_and(|oldest| is_out(oldest, self.order.len())) {
+            if let Some((_, key)) = self.order.pop_front() {
+                self.known.remove(&key);
+            }
+        }
+        if max > 0 {
+            let key: Arc<str> = key.into();
+            self.order.push_back((now_ms, key.clone()));
+            self.known.insert(key, position);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_keys_are_forgotten_by_count_and_by_age() {
+        let mut keys = Keys::default();
+        let at = |offset| Position { epoch: 1, offset };
+        for offset in 1..=5 {
+            keys.remember(&format!("k{offset}"), at(offset), offset * 100, 3, 0);
+        }
+        assert_eq!((keys.find("k2"), keys.find("k3")), (None, Some(at(3))));
+        keys.remember("k6", at(6), 600, 3, 450);
+        assert_eq!((keys.find("k4"), keys.find("k5")), (None, Some(at(5))));
+        assert_eq!(keys.known.len(), keys.order.len());
+    }
+}

@@ -1,0 +1,224 @@
+//! One room: its log, its members, and who waits for either.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use super::encoding::Encoding;
+use super::keys::Keys;
+use super::lane::{Cursor, Pending};
+use super::log::Log;
+use super::members::{Member, Members};
+use super::position::{Position, Start};
+use super::presence::{Presence, Roll};
+use crate::id::ConnId;
+use crate::ws::message::Message;
+use bytes::Bytes;
+
+/// How somebody becomes a member.
+#[derive(Clone, Debug, Default)]
+pub struct Join {
+    /// Where it starts.
+    pub start: Start,
+    /// How it gets publications.
+    pub encoding: Encoding,
+    /// Whether it is not sent what it publishes itself.
+    pub is_quiet: bool,
+    /// Whether it is listed.
+    pub presence: Presence,
+}
+
+/// Where a new member starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Joined {
+    /// The position of the last publication before it.
+    pub position: Position,
+    /// Whether nothing is missing of what it asked for.
+    pub recovered: bool,
+    /// Whether there is something to be sent at once.
+    pub is_behind: bool,
+}
+
+impl Joined {
+    /// What a reader of events is told before the first of them (HTML §9.2.6): when to come back, where it stands, and
+    /// whether something is missing.
+    pub fn first_event(&self) -> String {
+        let position = self.position;
+        let reset = match self.recovered {
+            true => String::new(),
+            false => format!("event: reset\ndata: {{\"position\":\"{position}\",\"recovered\":false}}\n"),
+        };
+        format!("retry: 2000\nid: {position}\n{reset}\n")
+    }
+}
+
+pub(super) struct Room {
+    pub(super) name: Arc<str>,
+    pub(super) log: Log,
+    pub(super) members: Members,
+    /// Stands in the queue of the walk.
+    pub(super) active: bool,
+    /// The walk has half a log's length still to do: who publishes here had better wait.
+    pub(super) crowded: bool,
+    /// Publishers that wait for the walk.
+    pub(super) waiting: Vec<ConnId>,
+    /// Requests that wait for a publication.
+    pub(super) listeners: HashSet<ConnId>,
+    pub(super) roll: Option<Box<Roll>>,
+    pub(super) keys: Option<Box<Keys>>,
+    /// How many members read JSON, and events.
+    readers: [u32; 2],
+    /// When the last member or request left.
+    pub(super) left_ms: u64,
+    /// Publications that a quiet member is not to be sent because they are its own.
+    own: HashMap<usize, VecDeque<u64>>,
+}
+
+impl Room {
+    pub(super) fn new(name: Arc<str>, log: Log) -> Self {
+        Self {
+            name,
+            log,
+            members: Members::default(),
+            active: false,
+            crowded: false,
+            waiting: Vec::new(),
+            listeners: HashSet::new(),
+            roll: None,
+            keys: None,
+            readers: [0; 2],
+            left_ms: 0,
+            own: HashMap::new(),
+        }
+    }
+
+    /// Bytes that members who keep up have not been sent yet.
+    pub(super) fn backlog(&self) -> u64 {
+        self.log.bytes_after(self.members.walked())
+    }
+
+    /// Whether the walk has something to do for a member: news, unless its socket takes no more, or the bad news that
+    /// the log's tail has passed it.
+    pub(super) fn is_due(&self, member: &Member) -> bool {
+        let has_news = member.cursor != self.log.head();
+        has_news && (!member.lagging || self.log.has_passed(member.encoding, member.cursor))
+    }
+
+    /// Whether nobody and nothing needs it: also not one who was here a moment ago and comes back.
+    pub(super) fn is_deserted(&self, now_ms: u64) -> bool {
+        let is_empty = self.members.is_empty() && !self.active && self.listeners.is_empty();
+        let keep = self.log.keep();
+        let is_kept = || now_ms < self.left_ms.saturating_add(keep.age.as_millis() as u64);
+        is_empty && (keep.is_nothing() || !(self.log.has_history() || is_kept()))
+    }
+
+    /// What everybody has been sent is not kept, unless somebody's cursor lags, or it is history.
+    pub(super) fn trim(&mut self) {
+        if !self.members.any_lagging() {
+            self.log.trim_to(self.members.walked());
+        }
+    }
+
+    /// Takes a member in. One that starts behind the head lags from the first, so that the log is kept for it.
+    pub(super) fn enter(&mut self, conn: ConnId, join: &Join) -> (usize, Joined) {
+        if let Some(readers) = self.readers_mut(join.encoding) {
+            *readers += 1;
+            self.log.open_lane(join.encoding);
+        }
+        let (cursor, recovered) = self.log.place(join.start, join.encoding);
+        let is_behind = cursor != self.log.head();
+        let slot = self.members.insert(conn, cursor, join.encoding);
+        self.members.set_lagging(slot, is_behind);
+        if join.is_quiet {
+            self.own.insert(slot, VecDeque::new());
+        }
+        let position = Position { epoch: self.log.position().epoch, offset: cursor.offset() };
+        (slot, Joined { position, recovered, is_behind })
+    }
+
+    /// Takes a member out; says whether it was one.
+    pub(super) fn go(&mut self, slot: usize) -> bool {
+        let Some(member) = self.members.remove(slot) else { return false };
+        if let Some(readers) = self.readers_mut(member.encoding) {
+            *readers -= 1;
+        }
+        self.own.remove(&slot);
+        self.trim();
+        true
+    }
+
+    fn readers_mut(&mut self, encoding: Encoding) -> Option<&mut u32> {
+        match encoding {
+            Encoding::Raw => None,
+            Encoding::Json => Some(&mut self.readers[0]),
+            Encoding::Events => Some(&mut self.readers[1]),
+        }
+    }
+
+    /// Appends for all members; `author` is the slot of the one that publishes.
+    pub(super) fn append(
+        &mut self,
+        message: Message<'_>,
+        is_notice: bool,
+        author: Option<usize>,
+        now_ms: u64,
+    ) -> Position {
+        for (readers, encoding) in [(self.readers[0], Encoding::Json), (self.readers[1], Encoding::Events)] {
+            if readers == 0 {
+                self.log.close_lane(encoding);
+            }
+        }
+        let before = self.log.head();
+        let position = self.log.append(message, is_notice, self.members.walked(), now_ms);
+        if let Some(slot) = author
+            && let Some(own) = self.own.get_mut(&slot)
+            && let Some(member) = self.members.get_mut(slot)
+        {
+            match member.cursor == before {
+                true => member.cursor = self.log.head(),
+                false => own.push_back(position.offset),
+            }
+        }
+        if self.members.is_empty() {
+            self.members.rest_at(self.log.head());
+            self.trim();
+        }
+        position
+    }
+
+    pub(super) fn visit(&mut self, slot: usize) -> Option<Visit<'_>> {
+        let member = self.members.get_mut(slot)?;
+        let own = if self.own.is_empty() { None } else { self.own.get_mut(&slot) };
+        Some(Visit { log: &self.log, member, own })
+    }
+}
+
+/// One member's place in the log: what it has not been sent, and how far it has come.
+pub struct Visit<'r> {
+    log: &'r Log,
+    member: &'r mut Member,
+    own: Option<&'r mut VecDeque<u64>>,
+}
+
+impl<'r> Visit<'r> {
+    /// What is to be sent next.
+    pub fn pending(&mut self) -> Pending<'r> {
+        let (log, encoding) = (self.log, self.member.encoding);
+        let Some(own) = &mut self.own else { return log.pending(encoding, self.member.cursor) };
+        while let Some(offset) = own.front().copied().filter(|own| *own <= self.member.cursor.offset() + 1) {
+            self.member.cursor = self.member.cursor.max(Cursor::after(offset));
+            own.pop_front();
+        }
+        match own.front() {
+            Some(offset) => log.pending_before(encoding, self.member.cursor, *offset),
+            None => log.pending(encoding, self.member.cursor),
+        }
+    }
+
+    /// Moves the cursor past `sent` bytes of what was pending, and returns the rest of the publication that they cut,
+    /// if any.
+    pub fn advance(&mut self, sent: usize) -> Option<Bytes> {
+        let (cursor, rest) = self.log.advance(self.member.encoding, self.member.cursor, sent);
+        self.member.cursor = cursor;
+        rest
+    }
+}
