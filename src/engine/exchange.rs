@@ -9,9 +9,11 @@ use crate::http::response::{Refusal, Response};
 use crate::id::ConnId;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
+use crate::room::join::JoinError;
 use crate::room::log::Keep;
 use crate::room::position::Start;
-use crate::room::rooms::{JoinError, NotPublished, Post, Published, Rooms};
+use crate::room::publish::{NotPublished, Post, Published};
+use crate::room::rooms::Rooms;
 use crate::ws::message::Message;
 
 /// A request that does not ask for WebSocket, whole with its body.

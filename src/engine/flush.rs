@@ -7,9 +7,9 @@ use super::{Engine, Transport, get};
 use crate::conn::Stage;
 use crate::id::ConnId;
 use crate::outbound::write_some;
+use crate::room::join::Membership;
 use crate::room::lane::Pending;
 use crate::room::room::Visit;
-use crate::room::rooms::Membership;
 use crate::ws::close::{CloseCode, CloseReason};
 
 /// Where a member is after it was sent to.

@@ -13,9 +13,8 @@ use crate::http::upgrade::{Granted, Upgrade};
 use crate::id::ConnId;
 use crate::outbound::Outbound;
 use crate::room::encoding::Encoding;
+use crate::room::join::{Join, JoinError};
 use crate::room::position::Start;
-use crate::room::room::Join;
-use crate::room::rooms::JoinError;
 use crate::timer::Tick;
 
 /// In which state a request is when it is to be answered.

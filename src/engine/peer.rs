@@ -8,7 +8,7 @@ use crate::conn::{Conn, Stage};
 use crate::id::ConnId;
 use crate::limits::Limits;
 use crate::outbound::Outbound;
-use crate::room::rooms::Membership;
+use crate::room::join::Membership;
 use crate::timer::Tick;
 
 /// What carries bytes to and from a peer, without blocking.

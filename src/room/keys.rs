@@ -8,14 +8,14 @@ use super::position::Position;
 /// The latest keys of one room and what they were given.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
-    known: HashMap<Arc<str>, Position>,
+    known: HashMap<Arc<str>, (u64, Position)>,
     order: VecDeque<(u64, Arc<str>)>,
 }
 
 impl Keys {
-    /// Where the publication stands that came with this key.
-    pub(super) fn find(&self, key: &str) -> Option<Position> {
-        self.known.get(key).copied()
+    /// Where the publication stands that came with this key, unless that was before `oldest_ms`.
+    pub(super) fn find(&self, key: &str, oldest_ms: u64) -> Option<Position> {
+        self.known.get(key).filter(|(time_ms, _)| *time_ms >= oldest_ms).map(|(_, position)| *position)
     }
 
     /// Remembers a key; of more than `max`, and of those older than `oldest_ms`, the oldest are forgotten.
@@ -36,7 +36,7 @@ impl Keys {
         if max > 0 {
             let key: Arc<str> = key.into();
             self.order.push_back((now_ms, key.clone()));
-            self.known.insert(key, position);
+            self.known.insert(key, (now_ms, position));
         }
     }
 }
@@ -52,9 +52,10 @@ mod tests {
         for offset in 1..=5 {
             keys.remember(&format!("k{offset}"), at(offset), offset * 100, 3, 0);
         }
-        assert_eq!((keys.find("k2"), keys.find("k3")), (None, Some(at(3))));
+        assert_eq!((keys.find("k2", 0), keys.find("k3", 0)), (None, Some(at(3))));
         keys.remember("k6", at(6), 600, 3, 450);
-        assert_eq!((keys.find("k4"), keys.find("k5")), (None, Some(at(5))));
+        assert_eq!((keys.find("k4", 0), keys.find("k5", 450)), (None, Some(at(5))));
+        assert_eq!(keys.find("k6", 601), None);
         assert_eq!(keys.known.len(), keys.order.len());
     }
 }

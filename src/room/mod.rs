@@ -1,12 +1,14 @@
 //! Rooms: a log of publications, and a cursor for each member.
 
 pub mod encoding;
+pub mod join;
 mod keys;
 pub mod lane;
 pub mod log;
 mod members;
 pub mod position;
 pub mod presence;
+pub mod publish;
 #[expect(clippy::module_inception, reason = "the one room among the files about all of them")]
 pub mod room;
 pub mod rooms;

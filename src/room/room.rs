@@ -4,52 +4,16 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::encoding::Encoding;
+use super::join::{Join, Joined};
 use super::keys::Keys;
 use super::lane::{Cursor, Pending};
 use super::log::Log;
 use super::members::{Member, Members};
-use super::position::{Position, Start};
-use super::presence::{Presence, Roll};
+use super::position::Position;
+use super::presence::Roll;
 use crate::id::ConnId;
 use crate::ws::message::Message;
 use bytes::Bytes;
-
-/// How somebody becomes a member.
-#[derive(Clone, Debug, Default)]
-pub struct Join {
-    /// Where it starts.
-    pub start: Start,
-    /// How it gets publications.
-    pub encoding: Encoding,
-    /// Whether it is not sent what it publishes itself.
-    pub is_quiet: bool,
-    /// Whether it is listed.
-    pub presence: Presence,
-}
-
-/// Where a new member starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Joined {
-    /// The position of the last publication before it.
-    pub position: Position,
-    /// Whether nothing is missing of what it asked for.
-    pub recovered: bool,
-    /// Whether there is something to be sent at once.
-    pub is_behind: bool,
-}
-
-impl Joined {
-    /// What a reader of events is told before the first of them (HTML §9.2.6): when to come back, where it stands, and
-    /// whether something is missing.
-    pub fn first_event(&self) -> String {
-        let position = self.position;
-        let reset = match self.recovered {
-            true => String::new(),
-            false => format!("event: reset\ndata: {{\"position\":\"{position}\",\"recovered\":false}}\n"),
-        };
-        format!("retry: 2000\nid: {position}\n{reset}\n")
-    }
-}
 
 pub(super) struct Room {
     pub(super) name: Arc<str>,
@@ -133,6 +97,15 @@ impl Room {
         }
         let position = Position { epoch: self.log.position().epoch, offset: cursor.offset() };
         (slot, Joined { position, recovered, is_behind })
+    }
+
+    /// Moves a member to the head, as if it had been sent everything.
+    pub(super) fn catch_up(&mut self, slot: usize) -> Position {
+        let head = self.log.head();
+        if let Some(member) = self.members.get_mut(slot) {
+            member.cursor = head;
+        }
+        self.log.position()
     }
 
     /// Takes a member out; says whether it was one.

@@ -1,96 +1,22 @@
-//! All rooms: join, leave, publish, and whose turn the walk is.
+//! All rooms: join, leave, publish, and who waits for news.
+
+mod walk;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::fmt;
 use std::sync::Arc;
 
 use slab::Slab;
 
+use super::join::{Join, JoinError, Joined, Membership};
 use super::keys::Keys;
 use super::log::{Keep, Log};
-use super::members::Step;
 use super::position::Position;
 use super::presence::{Presence, Roll};
-use super::room::{Join, Joined, Room, Visit};
+use super::publish::{NotPublished, Post, Published};
+use super::room::Room;
 use crate::id::ConnId;
 use crate::limits::Limits;
 use crate::ws::message::Message;
-
-/// One connection's place in one room; it is valid until that connection leaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Membership {
-    room: u32,
-    slot: u32,
-}
-
-/// Why a room cannot be joined.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JoinError {
-    /// The name is empty or longer than `room_name_bytes_max`.
-    Name,
-    /// There are `rooms_max` rooms already.
-    TooManyRooms,
-    /// This connection is in `rooms_per_connection_max` rooms already.
-    TooManyMemberships,
-    /// The connection is closing.
-    Closed,
-}
-
-impl fmt::Display for JoinError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            JoinError::Name => "the room's name is empty or too long",
-            JoinError::TooManyRooms => "there are too many rooms",
-            JoinError::TooManyMemberships => "the connection is in too many rooms",
-            JoinError::Closed => "the connection is closing",
-        })
-    }
-}
-
-impl std::error::Error for JoinError {}
-
-/// A publication that has been appended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Published {
-    /// Where it stands.
-    pub position: Position,
-    /// Whether the walk has fallen so far behind that the publisher had better wait.
-    pub crowded: bool,
-    /// Whether it had been published before, with the same key; then nothing was done.
-    pub repeated: bool,
-}
-
-/// Why something was not published.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotPublished {
-    /// The room has no members, and keeps no history for later ones.
-    Unheard,
-    /// Sending to the members is a whole log's length behind: try again.
-    Behind,
-    /// The room cannot be opened.
-    Room(JoinError),
-}
-
-impl fmt::Display for NotPublished {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            NotPublished::Unheard => f.write_str("the room has no members and keeps no history"),
-            NotPublished::Behind => f.write_str("the room is behind with what was published before"),
-            NotPublished::Room(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for NotPublished {}
-
-/// How something is published, beyond the room and the message.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Post<'p> {
-    /// The author's place in the room, if it is a member.
-    pub author: Option<Membership>,
-    /// What was published with the same key before is not published again.
-    pub key: Option<&'p str>,
-}
 
 /// What is known of a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -225,7 +151,7 @@ impl Rooms {
         let key = self.open(name, None)?;
         let room = &mut self.rooms[key];
         room.log.age(self.now_ms);
-        let (slot, joined) = room.enter(conn, join);
+        let (slot, mut joined) = room.enter(conn, join);
         let notice = match join.presence {
             Presence::Hidden => None,
             Presence::Listed(_) | Presence::Announced(_) => {
@@ -233,6 +159,10 @@ impl Rooms {
             }
         };
         self.announce(key, notice);
+        if !joined.is_behind {
+            // Of its own coming it need not be told.
+            joined.position = self.rooms[key].catch_up(slot);
+        }
         Ok((Membership { room: key as u32, slot: slot as u32 }, joined))
     }
 
@@ -319,7 +249,8 @@ impl Rooms {
         post: Post<'_>,
     ) -> Result<Published, NotPublished> {
         let key = *self.names.get(name).ok_or(NotPublished::Unheard)?;
-        let known = post.key.and_then(|known| self.rooms[key].keys.as_ref()?.find(known));
+        let oldest_ms = self.now_ms.saturating_sub(self.limits.idempotency_age.as_millis() as u64);
+        let known = post.key.and_then(|known| self.rooms[key].keys.as_ref()?.find(known, oldest_ms));
         if let Some(position) = known {
             return Ok(Published { position, crowded: self.rooms[key].crowded, repeated: true });
         }
@@ -327,7 +258,6 @@ impl Rooms {
             post.author.filter(|author| author.room as usize == key).map(|author| author.slot as usize);
         let position = self.append(key, message, false, author)?;
         if let Some(new) = post.key {
-            let oldest_ms = self.now_ms.saturating_sub(self.limits.idempotency_age.as_millis() as u64);
             let keys = self.rooms[key].keys.get_or_insert_with(|| Box::new(Keys::default()));
             keys.remember(new, position, self.now_ms, self.limits.idempotency_keys_max, oldest_ms);
         }
@@ -360,115 +290,6 @@ impl Rooms {
         let crowded = self.is_behind(key);
         self.set_crowded(key, crowded);
         Ok(position)
-    }
-
-    /// Whether the walk has half a log's length still to do in a room.
-    fn is_behind(&self, key: usize) -> bool {
-        self.rooms[key].backlog() > self.limits.room_log_bytes_max as u64 / 2
-    }
-
-    fn set_crowded(&mut self, key: usize, crowded: bool) {
-        let room = &mut self.rooms[key];
-        self.crowded = self.crowded + usize::from(crowded) - usize::from(room.crowded);
-        room.crowded = crowded;
-    }
-
-    /// Whether a publication to this room had better wait.
-    pub fn is_crowded(&self, name: &str) -> bool {
-        self.crowded > 0 && self.names.get(name).is_some_and(|key| self.rooms[*key].crowded)
-    }
-
-    /// The first crowded room among these: its members had better wait, for what they send is likely for it.
-    pub fn crowded_among(&self, memberships: &[Membership]) -> Option<Arc<str>> {
-        if self.crowded == 0 {
-            return None;
-        }
-        let mut rooms = memberships.iter().filter_map(|membership| self.rooms.get(membership.room as usize));
-        rooms.find(|room| room.crowded).map(|room| room.name.clone())
-    }
-
-    /// Remembers a publisher that waits for a room while it is crowded.
-    pub fn wait_for(&mut self, name: &str, conn: ConnId) {
-        match self.names.get(name) {
-            Some(key) if self.rooms[*key].crowded => self.rooms[*key].waiting.push(conn),
-            Some(_) | None => self.released.push(conn),
-        }
-    }
-
-    /// A publisher that need not wait any longer.
-    pub fn pop_released(&mut self) -> Option<ConnId> {
-        self.released.pop()
-    }
-
-    /// Whether some room has news for members that keep up.
-    pub fn has_news(&self) -> bool {
-        !self.active.is_empty()
-    }
-
-    /// The next member to be sent to; each slot looked at takes one of `steps`.
-    pub fn next_visit(&mut self, steps: &mut usize) -> Option<(ConnId, Membership)> {
-        while let Some(&key) = self.active.front() {
-            let room = &mut self.rooms[key];
-            *steps = steps.checked_sub(1)?;
-            match room.members.step() {
-                Step::Slot(slot) => {
-                    if let Some(member) = room.members.get(slot)
-                        && room.is_due(member)
-                    {
-                        return Some((member.conn, Membership { room: key as u32, slot: slot as u32 }));
-                    }
-                }
-                Step::Closed => self.close_circle(key),
-            }
-        }
-        None
-    }
-
-    /// All who keep up have what was there when the circle began: go round again for what has come since, or rest.
-    fn close_circle(&mut self, key: usize) {
-        let room = &mut self.rooms[key];
-        room.trim();
-        let crowded = self.is_behind(key);
-        self.set_crowded(key, crowded);
-        let room = &mut self.rooms[key];
-        if !crowded {
-            self.released.append(&mut room.waiting);
-        }
-        if room.members.is_empty() {
-            room.active = false;
-            room.members.rest_at(room.log.head());
-            room.trim();
-            self.active.pop_front();
-            self.free_if_deserted(key);
-        } else if room.backlog() == 0 {
-            room.active = false;
-            self.active.pop_front();
-        } else {
-            room.members.begin_circle(room.log.head());
-        }
-    }
-
-    /// Gives the next room its turn.
-    pub fn rotate(&mut self) {
-        if !self.active.is_empty() {
-            self.active.rotate_left(1);
-        }
-    }
-
-    /// A member and what its room has for it; `None` where it has left.
-    pub fn visit(&mut self, membership: Membership) -> Option<Visit<'_>> {
-        let room = self.rooms.get_mut(membership.room as usize)?;
-        room.visit(membership.slot as usize)
-    }
-
-    /// Says that a member's socket takes no more, or that the member has caught up since.
-    ///
-    /// Until it has, the walk passes it by and the log is kept for it.
-    pub fn set_lagging(&mut self, membership: Membership, lagging: bool) {
-        if let Some(room) = self.rooms.get_mut(membership.room as usize) {
-            room.members.set_lagging(membership.slot as usize, lagging);
-            room.trim();
-        }
     }
 
     /// Remembers a request that waits for the next publication in a room, which is made for it if need be.

@@ -90,7 +90,8 @@ fn row_30_a_handler_refuses_before_101_and_nothing_remains_of_it() {
     world.turn();
     let answer = String::from_utf8(world.take(a)).unwrap();
     assert!(
-        answer.starts_with("HTTP/1.1 403 Forbidden\r\n") && answer.ends_with("\r\n\r\nnot you\n"),
+        answer.starts_with("HTTP/1.1 403 Forbidden\r\n")
+            && answer.ends_with("\r\n\r\n{\"error\":\"not you\"}\n"),
         "{answer}"
     );
     assert!(world.engine.rooms().is_empty());

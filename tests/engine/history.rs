@@ -86,7 +86,7 @@ fn history_outlives_the_members_and_goes_when_it_is_old() {
     assert_eq!(world.engine.rooms().len(), 1);
     world.pass(Duration::from_secs(30));
     let b = world.open_and_replay("/kept?since=1:1");
-    assert_eq!(world.texts(b), ["m2"]);
+    assert_eq!(world.texts(b), ["m2", "somebody left"]);
     world.end(b);
     world.pass(Duration::from_secs(40));
     let c = world.open_and_replay("/kept?since=1:1");
@@ -172,7 +172,7 @@ fn row_51_presence_is_one_entry_for_a_user_and_gone_with_its_last_connection() {
     world.end(a);
     world.turn();
     assert_eq!(users(&world), [("ann".to_owned(), 1)]);
-    assert_eq!(world.texts(watcher), [r#"{"join":"ann"}"#]);
+    assert_eq!(world.texts(watcher), [r#"{"join":"ann"}"#, "somebody left"]);
     // A silent death: nothing comes any more, and nothing says so.
     world.pass(Duration::from_secs(41));
     assert!(world.is_gone(b));

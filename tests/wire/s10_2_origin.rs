@@ -13,7 +13,7 @@ fn status(origins: OriginPolicy, host: &str, origin: Option<&str>) -> u16 {
     let (answer, _) = read_answer(&served.received());
     match answer.status {
         403 => {
-            assert_eq!(answer.body, "this origin may not connect here\n");
+            assert_eq!(answer.body, "{\"error\":\"this origin may not connect here\"}\n");
             assert!(served.calls().is_empty() && served.is_ended());
             assert_eq!(served.metrics.refused_403.get(), 1);
         }

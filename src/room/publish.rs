@@ -1,0 +1,49 @@
+//! How something is published, what comes of it, and why nothing does.
+
+use std::fmt;
+
+use super::join::{JoinError, Membership};
+use super::position::Position;
+
+/// A publication that has been appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// Where it stands.
+    pub position: Position,
+    /// Whether the walk has fallen so far behind that the publisher had better wait.
+    pub crowded: bool,
+    /// Whether it had been published before, with the same key; then nothing was done.
+    pub repeated: bool,
+}
+
+/// Why something was not published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotPublished {
+    /// The room has no members, and keeps no history for later ones.
+    Unheard,
+    /// Sending to the members is a whole log's length behind: try again.
+    Behind,
+    /// The room cannot be opened.
+    Room(JoinError),
+}
+
+impl fmt::Display for NotPublished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NotPublished::Unheard => f.write_str("the room has no members and keeps no history"),
+            NotPublished::Behind => f.write_str("the room is behind with what was published before"),
+            NotPublished::Room(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for NotPublished {}
+
+/// How something is published, beyond the room and the message.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Post<'p> {
+    /// The author's place in the room, if it is a member.
+    pub author: Option<Membership>,
+    /// What was published with the same key before is not published again.
+    pub key: Option<&'p str>,
+}

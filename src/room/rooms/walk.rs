@@ -1,0 +1,120 @@
+//! The walk: whose turn it is in which room, and who has to wait for it.
+
+use std::sync::Arc;
+
+use super::super::join::Membership;
+use super::super::members::Step;
+use super::super::room::Visit;
+use super::Rooms;
+use crate::id::ConnId;
+
+impl Rooms {
+    /// Whether the walk has half a log's length still to do in a room.
+    pub(super) fn is_behind(&self, key: usize) -> bool {
+        self.rooms[key].backlog() > self.limits.room_log_bytes_max as u64 / 2
+    }
+
+    pub(super) fn set_crowded(&mut self, key: usize, crowded: bool) {
+        let room = &mut self.rooms[key];
+        self.crowded = self.crowded + usize::from(crowded) - usize::from(room.crowded);
+        room.crowded = crowded;
+    }
+
+    /// Whether a publication to this room had better wait.
+    pub fn is_crowded(&self, name: &str) -> bool {
+        self.crowded > 0 && self.names.get(name).is_some_and(|key| self.rooms[*key].crowded)
+    }
+
+    /// The first crowded room among these: its members had better wait, for what they send is likely for it.
+    pub fn crowded_among(&self, memberships: &[Membership]) -> Option<Arc<str>> {
+        if self.crowded == 0 {
+            return None;
+        }
+        let mut rooms = memberships.iter().filter_map(|membership| self.rooms.get(membership.room as usize));
+        rooms.find(|room| room.crowded).map(|room| room.name.clone())
+    }
+
+    /// Remembers a publisher that waits for a room while it is crowded.
+    pub fn wait_for(&mut self, name: &str, conn: ConnId) {
+        match self.names.get(name) {
+            Some(key) if self.rooms[*key].crowded => self.rooms[*key].waiting.push(conn),
+            Some(_) | None => self.released.push(conn),
+        }
+    }
+
+    /// A publisher that need not wait any longer.
+    pub fn pop_released(&mut self) -> Option<ConnId> {
+        self.released.pop()
+    }
+
+    /// Whether some room has news for members that keep up.
+    pub fn has_news(&self) -> bool {
+        !self.active.is_empty()
+    }
+
+    /// The next member to be sent to; each slot looked at takes one of `steps`.
+    pub fn next_visit(&mut self, steps: &mut usize) -> Option<(ConnId, Membership)> {
+        while let Some(&key) = self.active.front() {
+            let room = &mut self.rooms[key];
+            *steps = steps.checked_sub(1)?;
+            match room.members.step() {
+                Step::Slot(slot) => {
+                    if let Some(member) = room.members.get(slot)
+                        && room.is_due(member)
+                    {
+                        return Some((member.conn, Membership { room: key as u32, slot: slot as u32 }));
+                    }
+                }
+                Step::Closed => self.close_circle(key),
+            }
+        }
+        None
+    }
+
+    /// All who keep up have what was there when the circle began: go round again for what has come since, or rest.
+    fn close_circle(&mut self, key: usize) {
+        let room = &mut self.rooms[key];
+        room.trim();
+        let crowded = self.is_behind(key);
+        self.set_crowded(key, crowded);
+        let room = &mut self.rooms[key];
+        if !crowded {
+            self.released.append(&mut room.waiting);
+        }
+        if room.members.is_empty() {
+            room.active = false;
+            room.members.rest_at(room.log.head());
+            room.trim();
+            self.active.pop_front();
+            self.free_if_deserted(key);
+        } else if room.backlog() == 0 {
+            room.active = false;
+            self.active.pop_front();
+        } else {
+            room.members.begin_circle(room.log.head());
+        }
+    }
+
+    /// Gives the next room its turn.
+    pub fn rotate(&mut self) {
+        if !self.active.is_empty() {
+            self.active.rotate_left(1);
+        }
+    }
+
+    /// A member and what its room has for it; `None` where it has left.
+    pub fn visit(&mut self, membership: Membership) -> Option<Visit<'_>> {
+        let room = self.rooms.get_mut(membership.room as usize)?;
+        room.visit(membership.slot as usize)
+    }
+
+    /// Says that a member's socket takes no more, or that the member has caught up since.
+    ///
+    /// Until it has, the walk passes it by and the log is kept for it.
+    pub fn set_lagging(&mut self, membership: Membership, lagging: bool) {
+        if let Some(room) = self.rooms.get_mut(membership.room as usize) {
+            room.members.set_lagging(membership.slot as usize, lagging);
+            room.trim();
+        }
+    }
+}
