@@ -66,7 +66,7 @@ impl Publication<'_> {
     /// The event. A reader joins its lines with LF, so a text that has a CR travels as `text-base64`.
     fn to_event(self) -> Vec<u8> {
         let mut out = Vec::with_capacity(64 + self.message.len() * 4 / 3);
-        write!(out, "id: {}\n", self.position).unwrap_or_default();
+        writeln!(out, "id: {}", self.position).unwrap_or_default();
         let (event, text) = match self.message {
             Message::Text(text) if self.is_notice => ("event: notice\n", text.to_owned()),
             Message::Text(text) if text.contains('\r') => ("event: text-base64\n", STANDARD.encode(text)),

@@ -118,7 +118,7 @@ impl Log {
     }
 
     /// Bytes held in all encodings.
-    pub fn len(&self) -> usize {
+    pub fn held(&self) -> usize {
         self.raw.len()
             + [&self.json, &self.events].into_iter().flatten().map(|lane| lane.len()).sum::<usize>()
     }
@@ -320,7 +320,7 @@ mod tests {
         by_age.age(200_000);
         assert!(!by_age.has_history());
         by_age.trim_to(by_age.head());
-        assert_eq!(by_age.len(), 0);
+        assert_eq!(by_age.held(), 0);
         assert_eq!(by_age.position(), Position { epoch: 7, offset: 4 });
     }
 

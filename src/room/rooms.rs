@@ -140,7 +140,7 @@ impl Rooms {
 
     /// Bytes held in all logs.
     pub fn log_bytes(&self) -> usize {
-        self.rooms.iter().map(|(_, room)| room.log.len()).sum()
+        self.rooms.iter().map(|(_, room)| room.log.held()).sum()
     }
 
     /// Makes `conn` a member. Joining twice is the caller's to prevent.
