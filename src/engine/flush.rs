@@ -25,24 +25,40 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     /// Slots of a room looked at for each member the slice may send to.
     const STEPS_PER_SEND: usize = 64;
 
-    /// Sends what is owed to those in the queue.
+    /// Sends what is owed to those in the queue. When many catch up with their rooms at once, each turn takes a few.
     pub(super) fn flush(&mut self) {
-        let budget = self.shared.rules.limits.flush_budget;
+        let (budget, bytes_max) = (self.shared.rules.limits.flush_budget, self.walk_bytes_max());
+        let mut bytes = 0;
         for _ in 0..self.owing.len().min(budget) {
             let Some(id) = self.owing.pop_front() else { return };
             if let Some(peer) = get(&mut self.peers, id) {
                 peer.owing = false;
-                self.flush_peer(id);
+                bytes += self.flush_peer(id);
+                if bytes >= bytes_max {
+                    return;
+                }
             }
         }
     }
 
-    fn flush_peer(&mut self, id: ConnId) {
-        let Some(peer) = get(&mut self.peers, id).filter(|peer| peer.writable) else { return };
+    /// Bytes of room messages that are sent before the sockets are looked at again.
+    fn walk_bytes_max(&self) -> usize {
+        match self.shared.rules.limits.walk_slice {
+            0 => usize::MAX,
+            _ => self.shared.rules.limits.walk_slice_bytes,
+        }
+    }
+
+    /// Sends one what it is owed; the bytes of room messages among that.
+    fn flush_peer(&mut self, id: ConnId) -> usize {
+        let Some(peer) = get(&mut self.peers, id).filter(|peer| peer.writable) else { return 0 };
         let before = peer.outbound.len();
         match peer.outbound.flush(&mut peer.transport) {
             Ok(all) => peer.writable = all,
-            Err(_) => return self.lose(id),
+            Err(_) => {
+                self.lose(id);
+                return 0;
+            }
         }
         if peer.outbound.len() < before {
             // A peer that takes what it is sent is alive.
@@ -58,19 +74,19 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             peer.choked = false;
             peer.queue_read(&mut self.readable);
         }
-        if peer.writable {
-            match peer.conn.stage() {
-                Stage::Closed => self.finish(id),
-                Stage::Open | Stage::Streaming if peer.lagging => self.catch_up(id),
-                Stage::Head
-                | Stage::Deciding
-                | Stage::Body
-                | Stage::Waiting
-                | Stage::Open
-                | Stage::Streaming
-                | Stage::Closing => {}
-            }
+        match peer.conn.stage() {
+            Stage::Closed if peer.writable => self.finish(id),
+            Stage::Open | Stage::Streaming if peer.writable && peer.lagging => return self.catch_up(id),
+            Stage::Head
+            | Stage::Deciding
+            | Stage::Body
+            | Stage::Waiting
+            | Stage::Open
+            | Stage::Streaming
+            | Stage::Closing
+            | Stage::Closed => {}
         }
+        0
     }
 
     /// Everything has been sent: end our side, and leave the peer time to read it before the socket goes.
@@ -91,27 +107,30 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         }
     }
 
-    /// The socket of a member that lagged takes bytes again.
-    fn catch_up(&mut self, id: ConnId) {
-        let Some(peer) = get(&mut self.peers, id) else { return };
+    /// The socket of a member that lagged takes bytes again; the bytes sent.
+    fn catch_up(&mut self, id: ConnId) -> usize {
+        let Some(peer) = get(&mut self.peers, id) else { return 0 };
         peer.lagging = false;
         // In rotation, so that one busy room does not keep the others' news from a slow member.
         if !peer.memberships.is_empty() {
             peer.memberships.rotate_left(1);
         }
-        for at in 0.. {
-            let Some(peer) = get(&mut self.peers, id) else { return };
-            let Some(membership) = peer.memberships.get(at).copied() else { return };
-            self.visit(id, membership, true);
+        let (mut at, mut bytes) = (0, 0);
+        while let Some(peer) = get(&mut self.peers, id)
+            && let Some(membership) = peer.memberships.get(at).copied()
+        {
+            bytes += self.visit(id, membership, true);
+            at += 1;
         }
+        bytes
     }
 
     /// One slice of the walk: so many sends, or so many bytes, then the sockets are looked at again.
     pub(super) fn walk(&mut self) {
-        let limits = &self.shared.rules.limits;
-        let (slice, bytes_max) = match limits.walk_slice {
-            0 => (usize::MAX, usize::MAX),
-            slice => (slice, limits.walk_slice_bytes),
+        let bytes_max = self.walk_bytes_max();
+        let slice = match self.shared.rules.limits.walk_slice {
+            0 => usize::MAX,
+            slice => slice,
         };
         let mut steps = slice.saturating_mul(Self::STEPS_PER_SEND);
         let mut bytes = 0;

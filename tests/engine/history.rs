@@ -119,6 +119,28 @@ fn row_10_part_2_five_thousand_resume_at_once_and_memory_grows_by_cursors_only()
 }
 
 #[test]
+fn a_storm_of_long_resumes_does_not_make_everybody_else_wait_for_its_end() {
+    let mut world = World::new(Limits { walk_slice_bytes: 1 << 20, ..Limits::default() });
+    let a = world.open("/kept");
+    for _ in 0..5 {
+        world.send_text(a, &"x".repeat(60_000));
+        world.turn();
+    }
+    let clients: Vec<usize> = (0..100).map(|_| world.connect()).collect();
+    for client in &clients {
+        world.send(*client, crate::world::handshake("/kept?since=1:0").as_bytes());
+    }
+    world.engine.turn(world.now);
+    let served = |world: &World| {
+        let long = |client: &&usize| world.clients[**client].pipe.borrow().to_peer.len() > 300_000;
+        clients.iter().filter(long).count()
+    };
+    assert_eq!(served(&world), 4, "a MiB, and hardly more, in one turn");
+    world.turn();
+    assert_eq!(served(&world), 100);
+}
+
+#[test]
 fn row_37_a_quiet_member_is_sent_everything_but_its_own() {
     let mut world = World::new(Limits::default());
     let (a, b) = (world.open("/kept?quiet"), world.open("/kept?quiet"));
