@@ -24,7 +24,7 @@ fn a_head_that_never_ends_is_given_up() {
 }
 
 #[test]
-fn a_silent_connection_is_pinged_and_then_lost_with_1006() {
+fn row_57_a_silent_connection_is_pinged_and_then_lost_with_1006() {
     let mut world = World::new(Limits::default());
     let a = world.open("/a");
     world.pass(24 * SECOND);

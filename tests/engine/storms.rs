@@ -26,6 +26,28 @@ fn row_35_short_connections_by_the_hundred_thousand_leave_nothing() {
 }
 
 #[test]
+fn row_38_a_room_forgets_its_members_however_they_go() {
+    let mut world = World::new(Limits::default());
+    let stays = world.open("/room");
+    for round in 0..50 {
+        let members: Vec<usize> = (0..20).map(|_| world.open("/room")).collect();
+        assert_eq!(world.engine.rooms().members("/room"), 21);
+        for (i, member) in members.into_iter().enumerate() {
+            match i % 4 {
+                0 => world.end(member),
+                1 => world.send(member, &masked(0x88, &[3, 232])),
+                2 => world.send_text(member, "leave"),
+                _ => world.send_text(member, "bye"),
+            }
+        }
+        world.turn();
+        assert_eq!(world.engine.rooms().members("/room"), 1, "round {round}");
+        world.take(stays);
+    }
+    assert_eq!(world.engine.rooms().log_bytes(), 0);
+}
+
+#[test]
 fn past_connections_max_the_next_are_told_503_and_past_that_they_are_dropped() {
     let mut world = World::new(Limits { connections_max: 2, ..Limits::default() });
     let (a, _b, third) = (world.open("/a"), world.open("/b"), world.connect());
