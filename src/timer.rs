@@ -4,6 +4,12 @@ use std::time::{Duration, Instant};
 
 use crate::id::ConnId;
 
+/// Milliseconds from one instant to a later one, in 64 bits: a division in 128 bits is a function.
+pub fn ms_between(start: Instant, now: Instant) -> u64 {
+    let since = now.saturating_duration_since(start);
+    since.as_secs() * 1000 + u64::from(since.subsec_millis())
+}
+
 /// Time since the loop began, in steps of [`Tick::STEP`]; 32 bits last for six years.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Tick(u32);
@@ -17,9 +23,12 @@ impl Tick {
 
     /// The tick at `now`, for a loop that began at `start`.
     pub fn at(start: Instant, now: Instant) -> Self {
-        let since = now.saturating_duration_since(start);
-        // In 64 bits, which last longer than ticks do: a division in 128 bits is a function.
-        Tick((since.as_millis() as u64 / Self::STEP.as_millis() as u64) as u32)
+        Self::at_ms(ms_between(start, now))
+    }
+
+    /// The tick so many milliseconds after the loop began.
+    pub fn at_ms(ms: u64) -> Self {
+        Tick((ms / Self::STEP.as_millis() as u64) as u32)
     }
 
     /// The first tick that is at least `duration` after this one.

@@ -233,6 +233,9 @@ fn deliver<T: Transport, S>(peer: &mut Peer<T, S>, mut visit: Visit<'_>) -> (Del
             peer.writable = false;
             return (Delivery::Blocked, total);
         }
+        if visit.is_caught_up() {
+            return (Delivery::CaughtUp, total);
+        }
     }
 }
 

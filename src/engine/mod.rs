@@ -32,7 +32,7 @@ use crate::outbound::Queue;
 use crate::room::publish::{NotPublished, Post, Published};
 use crate::room::rooms::Rooms;
 use crate::spare::Spares;
-use crate::timer::{Tick, Wheel};
+use crate::timer::{Tick, Wheel, ms_between};
 use crate::ws::close::{CloseCode, CloseReason};
 use crate::ws::deflate::{Deflater, Inflater};
 use crate::ws::message::{Message, OwnedMessage};
@@ -238,9 +238,9 @@ impl<H: Handler, T: Transport> Engine<H, T> {
 
     /// One turn, from reading to reaping.
     pub fn turn(&mut self, now: Instant) {
-        self.now = Tick::at(self.start, now);
-        self.shared.now_ms =
-            self.shared.start_ms + now.saturating_duration_since(self.start).as_millis() as u64;
+        let ms = ms_between(self.start, now);
+        self.now = Tick::at_ms(ms);
+        self.shared.now_ms = self.shared.start_ms + ms;
         self.shared.rooms.set_now(self.shared.now_ms);
         self.shared.metrics.turns.add(1);
         self.read();

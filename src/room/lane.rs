@@ -48,6 +48,8 @@ pub struct Lane {
     open_start: u64,
     /// Where each publication ends that is held.
     ends: VecDeque<u64>,
+    /// The place after the last of them.
+    head: Cursor,
     /// The place before the first of them, as a cursor and in bytes.
     tail: Cursor,
     tail_byte: u64,
@@ -79,6 +81,7 @@ impl Lane {
             open: BytesMut::new(),
             open_start: 0,
             ends: VecDeque::new(),
+            head: tail,
             tail,
             tail_byte: 0,
             bytes_max,
@@ -92,7 +95,7 @@ impl Lane {
 
     /// The place after the last publication, where a new member starts.
     pub fn head(&self) -> Cursor {
-        Cursor(self.tail.0 + self.ends.len() as u64)
+        self.head
     }
 
     /// The first place still held.
@@ -120,6 +123,7 @@ impl Lane {
     }
 
     /// The byte at which the publication after `cursor` begins.
+    #[inline]
     fn byte_at(&self, cursor: Cursor) -> Option<u64> {
         match cursor.0.checked_sub(self.tail.0)? {
             0 => Some(self.tail_byte),
@@ -145,6 +149,7 @@ impl Lane {
         self.open.reserve(len);
         write(&mut self.open);
         self.ends.push_back(self.head_byte());
+        self.head = Cursor(self.head.0 + 1);
         if is_long {
             self.seal();
         }
@@ -187,6 +192,7 @@ impl Lane {
     }
 
     /// What is to be sent next to the one who is at `cursor`.
+    #[inline]
     pub fn pending(&self, cursor: Cursor) -> Pending<'_> {
         if cursor >= self.head() {
             return Pending::CaughtUp;
@@ -221,15 +227,21 @@ impl Lane {
 
     /// Where `cursor` is after `sent` bytes of what was pending, and the rest of the publication that the end of those
     /// cut: nothing may come between the two.
+    #[inline]
     pub fn advance(&self, cursor: Cursor, sent: usize) -> (Cursor, Option<Bytes>) {
         let Some(byte) = self.byte_at(cursor).map(|byte| byte + sent as u64) else { return (cursor, None) };
         // Nearly always, everything up to the end was sent.
         if byte == self.head_byte() {
-            return (self.head(), None);
+            return (self.head, None);
         }
         if sent == 0 {
             return (cursor, None);
         }
+        self.cut(byte)
+    }
+
+    /// The place after the publication that `byte` lies in or ends, and what of it lies behind that.
+    fn cut(&self, byte: u64) -> (Cursor, Option<Bytes>) {
         let at = self.ends.partition_point(|end| *end < byte);
         let Some(end) = self.ends.get(at).copied() else { return (self.head(), None) };
         let rest = (byte < end).then(|| match self.sealed_at(byte).filter(|_| byte < self.open_start) {

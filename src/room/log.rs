@@ -113,6 +113,7 @@ impl Log {
     }
 
     /// The place after the latest publication.
+    #[inline]
     pub fn head(&self) -> Cursor {
         self.raw.head()
     }
@@ -129,6 +130,7 @@ impl Log {
     }
 
     /// What is to be sent next to the one who is at `cursor`.
+    #[inline]
     pub fn pending(&self, encoding: Encoding, cursor: Cursor) -> Pending<'_> {
         self.lane(encoding).map_or(Pending::CaughtUp, |lane| lane.pending(cursor))
     }
@@ -139,6 +141,7 @@ impl Log {
     }
 
     /// As [`Lane::advance`].
+    #[inline]
     pub fn advance(&self, encoding: Encoding, cursor: Cursor, sent: usize) -> (Cursor, Option<Bytes>) {
         self.lane(encoding).map_or((cursor, None), |lane| lane.advance(cursor, sent))
     }

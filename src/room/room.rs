@@ -174,6 +174,7 @@ pub struct Visit<'r> {
 
 impl<'r> Visit<'r> {
     /// What is to be sent next.
+    #[inline]
     pub fn pending(&mut self) -> Pending<'r> {
         let (log, encoding) = (self.log, self.member.encoding);
         let Some(own) = &mut self.own else { return log.pending(encoding, self.member.cursor) };
@@ -187,8 +188,15 @@ impl<'r> Visit<'r> {
         }
     }
 
+    /// Whether nothing is pending; `false` also where it takes a second look to tell.
+    #[inline]
+    pub fn is_caught_up(&self) -> bool {
+        self.own.is_none() && self.member.cursor == self.log.head()
+    }
+
     /// Moves the cursor past `sent` bytes of what was pending, and returns the rest of the publication that they cut,
     /// if any.
+    #[inline]
     pub fn advance(&mut self, sent: usize) -> Option<Bytes> {
         let (cursor, rest) = self.log.advance(self.member.encoding, self.member.cursor, sent);
         self.member.cursor = cursor;
