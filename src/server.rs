@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::engine::handler::Handler;
@@ -13,7 +14,8 @@ use crate::id::ConnId;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::reactor::inbox::{Inbox, PushError};
-use crate::reactor::{Reactor, Waker};
+use crate::reactor::tls::TlsFiles;
+use crate::reactor::{Listen, Reactor, Waker};
 use crate::ws::close::{CloseCode, CloseReason, InvalidClose};
 use crate::ws::message::OwnedMessage;
 
@@ -77,7 +79,8 @@ impl<H: Handler> Server<H> {
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Builder {
-    addrs: Vec<SocketAddr>,
+    addrs: Vec<Listen>,
+    tls: Option<TlsFiles>,
     rules: Rules,
     stops_on_signals: bool,
 }
@@ -87,13 +90,30 @@ impl Builder {
     ///
     /// # Errors
     /// Where the address cannot be resolved.
-    pub fn listen(mut self, addr: impl ToSocketAddrs) -> io::Result<Self> {
-        let before = self.addrs.len();
-        self.addrs.extend(addr.to_socket_addrs()?.take(1));
-        match self.addrs.len() > before {
-            true => Ok(self),
-            false => Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "the address resolves to nothing")),
-        }
+    pub fn listen(self, addr: impl ToSocketAddrs) -> io::Result<Self> {
+        self.listen_as(addr, false)
+    }
+
+    /// Listens for `wss` on an address, with the certificate that [`Builder::tls`] names; may be said more than once.
+    ///
+    /// # Errors
+    /// Where the address cannot be resolved.
+    pub fn listen_tls(self, addr: impl ToSocketAddrs) -> io::Result<Self> {
+        self.listen_as(addr, true)
+    }
+
+    fn listen_as(mut self, addr: impl ToSocketAddrs, is_tls: bool) -> io::Result<Self> {
+        let nothing = || io::Error::new(io::ErrorKind::AddrNotAvailable, "the address resolves to nothing");
+        let addr = addr.to_socket_addrs()?.next().ok_or_else(nothing)?;
+        self.addrs.push(Listen { addr, is_tls });
+        Ok(self)
+    }
+
+    /// Names the files of the certificate and the key, as PEM. When they change, new connections use the new ones; a
+    /// pair that cannot be used changes nothing.
+    pub fn tls(mut self, cert: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        self.tls = Some(TlsFiles { cert: cert.into(), key: key.into() });
+        self
     }
 
     /// Sets every bound.
@@ -123,7 +143,7 @@ impl Builder {
     /// Binds the listeners and takes the application.
     ///
     /// # Errors
-    /// Where a limit contradicts another, or an address cannot be listened on.
+    /// Where a limit contradicts another, the certificate cannot be used, or an address cannot be listened on.
     pub fn bind<H: Handler>(self, handler: H) -> io::Result<Server<H>> {
         let contradictions = self.rules.limits.contradictions();
         if !contradictions.is_empty() {
@@ -131,7 +151,8 @@ impl Builder {
         }
         let inbox = Arc::new(Inbox::new(&self.rules.limits));
         let metrics = Arc::new(Metrics::default());
-        let reactor = Reactor::new(handler, self.rules, &self.addrs, inbox.clone(), metrics.clone())?;
+        let reactor =
+            Reactor::new(handler, self.rules, &self.addrs, self.tls, inbox.clone(), metrics.clone())?;
         let reactor = if self.stops_on_signals { reactor.with_signals()? } else { reactor };
         let handle = Handle { inbox, waker: reactor.waker(), metrics };
         Ok(Server { reactor, handle })

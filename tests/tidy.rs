@@ -32,7 +32,7 @@ const LEVELS: &[&[(&str, &[&str])]] = &[
     ],
     &[("auth", &[]), ("conn", &[])],
     &[("engine", &["slab"])],
-    &[("reactor", &["mio", "signal_hook", "signal_hook_mio", "socket2"])],
+    &[("reactor", &["mio", "rustls", "signal_hook", "signal_hook_mio", "socket2"])],
     &[("server", &[])],
     // What the library shows to the outside; the binary's own parts use it as anybody would.
     &[("lib", &[])],

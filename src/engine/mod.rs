@@ -230,6 +230,9 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             peer.readable = true;
             peer.queue_read(&mut self.readable);
         }
+        if writable && peer.transport.resume().is_err() {
+            return self.lose(id);
+        }
         if writable && !peer.writable {
             peer.writable = true;
             peer.queue_flush(&mut self.owing);

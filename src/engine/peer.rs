@@ -21,6 +21,14 @@ pub trait Transport: Read + Write {
 
     /// The address of the other end, where it has one.
     fn peer_addr(&self) -> Option<SocketAddr>;
+
+    /// The transport takes bytes again: sends what it has accepted and kept itself, as an encrypting one does.
+    ///
+    /// # Errors
+    /// What the socket says.
+    fn resume(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A connection: what it has sent us, what we owe it, and when it is due. Idle, it holds no buffer.

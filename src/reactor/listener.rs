@@ -8,9 +8,19 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, Socket, Type};
 
+/// Where to listen, and for what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// The address.
+    pub addr: SocketAddr,
+    /// Whether its connections speak TLS.
+    pub is_tls: bool,
+}
+
 /// A listener and whether somebody may be waiting at it.
 pub(super) struct Listener {
     socket: TcpListener,
+    is_tls: bool,
     /// An edge has announced connections, and no accept has found the end of them.
     ready: bool,
     /// When to try again after an error that passes with time.
@@ -26,7 +36,7 @@ pub(super) enum Accepted {
 }
 
 impl Listener {
-    pub(super) fn bind(addr: SocketAddr, backlog: usize) -> io::Result<Self> {
+    pub(super) fn bind(Listen { addr, is_tls }: Listen, backlog: usize) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
         if addr.is_ipv6() {
@@ -39,7 +49,11 @@ impl Listener {
             |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {addr}: {error}"));
         socket.bind(&addr.into()).map_err(refused)?;
         socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX)).map_err(refused)?;
-        Ok(Self { socket: TcpListener::from_std(socket.into()), ready: true, retry_at: None })
+        Ok(Self { socket: TcpListener::from_std(socket.into()), is_tls, ready: true, retry_at: None })
+    }
+
+    pub(super) fn is_tls(&self) -> bool {
+        self.is_tls
     }
 
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {

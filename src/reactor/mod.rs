@@ -3,7 +3,8 @@
 pub mod inbox;
 mod listener;
 mod signals;
-mod socket;
+pub mod socket;
+pub mod tls;
 mod token;
 
 use std::io;
@@ -11,7 +12,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use mio::net::TcpStream;
 use mio::{Events, Interest, Poll};
 
 use crate::engine::handler::Handler;
@@ -19,15 +19,20 @@ use crate::engine::{Engine, Rules};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use inbox::Inbox;
+pub use listener::Listen;
 use listener::{Accepted, Listener};
 use signals::Signals;
+use socket::Stream;
+use tls::{Identity, TlsFiles};
 use token::Source;
 
 /// A poller, its listeners, and the engine they drive.
 pub struct Reactor<H: Handler> {
     poll: Poll,
-    engine: Engine<H, TcpStream>,
+    engine: Engine<H, Stream>,
     listeners: Vec<Listener>,
+    /// The certificate of the listeners that speak TLS.
+    identity: Option<Identity>,
     addrs: Vec<SocketAddr>,
     inbox: Arc<Inbox>,
     waker: Waker,
@@ -56,7 +61,8 @@ impl<H: Handler> Reactor<H> {
     pub fn new(
         handler: H,
         rules: Rules,
-        addrs: &[SocketAddr],
+        addrs: &[Listen],
+        tls: Option<TlsFiles>,
         inbox: Arc<Inbox>,
         metrics: Arc<Metrics>,
     ) -> io::Result<Self> {
@@ -64,15 +70,31 @@ impl<H: Handler> Reactor<H> {
         let waker = Waker(Arc::new(mio::Waker::new(poll.registry(), Source::Waker.into())?));
         let limits = rules.limits.clone();
         let mut listeners = Vec::new();
-        for (i, addr) in addrs.iter().enumerate() {
-            let mut listener = Listener::bind(*addr, limits.accept_backlog)?;
+        let identity = tls.map(|files| Identity::load(files, Instant::now())).transpose()?;
+        if identity.is_none() && addrs.iter().any(|listen| listen.is_tls) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "TLS needs a certificate and a key"));
+        }
+        for (i, listen) in addrs.iter().enumerate() {
+            let mut listener = Listener::bind(*listen, limits.accept_backlog)?;
             listener.register(poll.registry(), Source::Listener(i).into())?;
             listeners.push(listener);
         }
         let addrs = listeners.iter().map(Listener::local_addr).collect::<io::Result<_>>()?;
         let engine = Engine::new(handler, rules, metrics.clone(), Instant::now(), since_1970());
         let (signals, is_stopping) = (None, false);
-        Ok(Self { poll, engine, listeners, addrs, inbox, waker, signals, metrics, limits, is_stopping })
+        Ok(Self {
+            poll,
+            engine,
+            listeners,
+            identity,
+            addrs,
+            inbox,
+            waker,
+            signals,
+            metrics,
+            limits,
+            is_stopping,
+        })
     }
 
     /// Stops on SIGINT and SIGTERM.
@@ -161,12 +183,24 @@ impl<H: Handler> Reactor<H> {
         for listener in &mut self.listeners {
             for _ in 0..self.limits.accept_budget {
                 match listener.accept(now, self.limits.accept_retry) {
-                    Accepted::Stream(mut stream) => {
+                    Accepted::Stream(tcp) => {
+                        let stream = match &mut self.identity {
+                            Some(identity) if listener.is_tls() => {
+                                if let Some(Err(error)) = identity.reload_if_changed(now) {
+                                    eprintln!("fanline: the certificate in use is kept: {error}");
+                                }
+                                identity.wrap(tcp).map(|tls| Stream::Tls(Box::new(tls))).ok()
+                            }
+                            Some(_) | None => Some(Stream::Plain(tcp)),
+                        };
                         let token = Source::Conn(self.engine.next_id()).into();
                         let interest = Interest::READABLE | Interest::WRITABLE;
-                        match self.poll.registry().register(&mut stream, token, interest) {
-                            Ok(()) => drop(self.engine.connect(stream, now)),
-                            Err(_) => self.metrics.accept_errors.add(1),
+                        let registered = stream.and_then(|mut stream| {
+                            self.poll.registry().register(&mut stream, token, interest).ok().map(|()| stream)
+                        });
+                        match registered {
+                            Some(stream) => drop(self.engine.connect(stream, now)),
+                            None => self.metrics.accept_errors.add(1),
                         }
                     }
                     Accepted::Failed => self.metrics.accept_errors.add(1),

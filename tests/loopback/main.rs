@@ -6,3 +6,4 @@ mod client;
 mod library;
 mod routes;
 mod sockets;
+mod tls;
