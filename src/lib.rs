@@ -75,7 +75,7 @@ pub use limits::Limits;
 pub use metrics::Metrics;
 pub use room::encoding::{Encoding, Publication};
 pub use room::join::{Join, JoinError, Joined};
-pub use room::log::Keep;
+pub use room::log::{Keep, Lag};
 pub use room::position::{Position, Start};
 pub use room::presence::Presence;
 pub use room::publish::{NotPublished, Published};

@@ -46,6 +46,8 @@ metrics! {
     violations,
     /// Of those, ended without a Close frame from either side.
     lost,
+    /// Publications that slow members were not sent, by the rule of their room.
+    skipped,
     /// Members closed because their room's log had moved past them.
     passed,
     /// Plain HTTP requests answered by the handler.

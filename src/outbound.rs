@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind, Write};
 
 use bytes::{Buf, Bytes};
 
+use crate::room::encoding::Encoding;
 use crate::spare::Spares;
 use crate::ws::close::CloseReason;
 use crate::ws::frame::{Opcode, frame_boundary, header_len, write_frame};
@@ -85,6 +86,22 @@ impl Outbound {
         }
         queue.replies.reserve(header_len(payload.len()) + payload.len());
         write_frame(&mut queue.replies, opcode, compressed, payload);
+    }
+
+    /// Queues what the server itself has to say to one reader of a room, a JSON object, as it reads publications.
+    pub fn push_notice(&mut self, encoding: Encoding, notice: &str) {
+        match encoding {
+            Encoding::Raw => self.push_message(Opcode::Text, false, notice.as_bytes()),
+            Encoding::Json => {
+                let object = format!("{{\"type\":\"notice\",\"notice\":{notice}}}");
+                self.push_message(Opcode::Text, false, object.as_bytes());
+            }
+            Encoding::Events => self.push_http(|out| {
+                out.extend_from_slice(b"event: notice\ndata: ");
+                out.extend_from_slice(notice.as_bytes());
+                out.extend_from_slice(b"\n\n");
+            }),
+        }
     }
 
     /// Queues a Ping or a Pong ahead of the replies.

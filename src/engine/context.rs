@@ -14,7 +14,7 @@ use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::outbound::Outbound;
 use crate::room::join::{Join, JoinError, Joined, Membership};
-use crate::room::log::Keep;
+use crate::room::log::{Keep, Lag};
 use crate::room::position::Position;
 use crate::room::publish::{NotPublished, Post, Published};
 use crate::spare::Spares;
@@ -156,6 +156,11 @@ impl Context<'_> {
     /// [`JoinError`], for the name or the number of rooms.
     pub fn keep(&mut self, room: &str, keep: Keep) -> Result<(), JoinError> {
         self.shared.rooms.keep(room, keep)
+    }
+
+    /// Says what happens to slow members of a room, if there is one of this name.
+    pub fn set_lag(&mut self, room: &str, lag: Lag) {
+        self.shared.rooms.set_lag(room, lag);
     }
 
     /// Closes this connection with 4401 at a time given in milliseconds since 1970, unless it is set anew before.

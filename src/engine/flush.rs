@@ -148,6 +148,20 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     fn visit(&mut self, id: ConnId, membership: Membership, was_lagging: bool) -> usize {
         let rooms = &mut self.shared.rooms;
         let Some(peer) = get(&mut self.peers, id) else { return 0 };
+        // While its socket is full it costs nothing to leave it where it is.
+        let (skipped, is_told) = if was_lagging { rooms.skip(membership) } else { (0, false) };
+        if skipped > 0 {
+            self.shared.metrics.skipped.add(skipped);
+            if is_told {
+                // What it is told comes before what it goes on with.
+                let encoding = rooms.encoding(membership);
+                peer.outbound.push_notice(encoding, &format!("{{\"skipped\":{skipped}}}"));
+                peer.lagging = true;
+                rooms.set_lagging(membership, true);
+                peer.queue_flush(&mut self.owing);
+                return 0;
+            }
+        }
         let Some(mut visit) = rooms.visit(membership) else { return 0 };
         let (delivery, sent) = match peer.writable && peer.outbound.is_empty() {
             true => deliver(peer, visit),

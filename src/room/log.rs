@@ -31,6 +31,18 @@ impl Keep {
     }
 }
 
+/// What happens to a member that is so slow that the log cannot wait for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lag {
+    /// Its connection is closed with 1013: nobody is left believing that nothing is missing.
+    #[default]
+    Close,
+    /// It goes on with the oldest that is still held, and is told how many it was not sent.
+    Skip,
+    /// It goes on with the newest, as soon as its socket takes bytes again; what it was not sent is out of date.
+    Latest,
+}
+
 /// When a publication was appended, in milliseconds since 1970, and whether the server itself is its author.
 #[derive(Clone, Copy, Debug)]
 struct Stamp {
@@ -149,6 +161,11 @@ impl Log {
     /// Whether the tail has passed the one who is at `cursor`.
     pub fn has_passed(&self, encoding: Encoding, cursor: Cursor) -> bool {
         self.lane(encoding).is_some_and(|lane| cursor < lane.tail())
+    }
+
+    /// The first place held in an encoding.
+    pub fn tail(&self, encoding: Encoding) -> Cursor {
+        self.lane(encoding).map_or(self.head(), Lane::tail)
     }
 
     #[inline]

@@ -7,7 +7,7 @@ use super::encoding::Encoding;
 use super::join::{Join, Joined};
 use super::keys::Keys;
 use super::lane::{Cursor, Pending};
-use super::log::Log;
+use super::log::{Lag, Log};
 use super::members::{Member, Members};
 use super::position::Position;
 use super::presence::Roll;
@@ -31,6 +31,10 @@ pub(super) struct Room {
     pub(super) keys: Option<Box<Keys>>,
     /// How many members read JSON, and events.
     readers: [u32; 2],
+    /// What happens to slow members.
+    pub(super) lag: Lag,
+    /// Publications that slow members were not sent.
+    pub(super) skipped: u64,
     /// When the last member or request left.
     pub(super) left_ms: u64,
     /// Publications that a quiet member is not to be sent because they are its own.
@@ -50,6 +54,8 @@ impl Room {
             roll: None,
             keys: None,
             readers: [0; 2],
+            lag: Lag::Close,
+            skipped: 0,
             left_ms: 0,
             own: HashMap::new(),
         }
@@ -64,7 +70,23 @@ impl Room {
     /// the log's tail has passed it.
     pub(super) fn is_due(&self, member: &Member) -> bool {
         let has_news = member.cursor != self.log.head();
-        has_news && (!member.lagging || self.log.has_passed(member.encoding, member.cursor))
+        let is_closed = || self.lag == Lag::Close && self.log.has_passed(member.encoding, member.cursor);
+        has_news && (!member.lagging || is_closed())
+    }
+
+    /// Lets a member that lagged go on where the room's rule says; how many publications it is not sent.
+    pub(super) fn skip(&mut self, slot: usize) -> u64 {
+        let Some(member) = self.members.get_mut(slot) else { return 0 };
+        let has_passed = self.log.has_passed(member.encoding, member.cursor);
+        let to = match self.lag {
+            Lag::Skip if has_passed => self.log.tail(member.encoding),
+            Lag::Latest => Cursor::after(self.log.head().offset().saturating_sub(1)),
+            Lag::Close | Lag::Skip => return 0,
+        };
+        let skipped = to.since(member.cursor);
+        member.cursor = member.cursor.max(to);
+        self.skipped += skipped;
+        skipped
     }
 
     /// Whether nobody and nothing needs it: also not one who was here a moment ago and comes back.

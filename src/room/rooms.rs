@@ -9,7 +9,7 @@ use slab::Slab;
 
 use super::join::{Join, JoinError, Joined, Membership};
 use super::keys::Keys;
-use super::log::{Keep, Log};
+use super::log::{Keep, Lag, Log};
 use super::position::Position;
 use super::presence::{Presence, Roll};
 use super::publish::{NotPublished, Post, Published};
@@ -31,6 +31,8 @@ pub struct RoomInfo {
     pub position: Position,
     /// How many publications are kept.
     pub history: u64,
+    /// How many publications slow members were not sent.
+    pub skipped: u64,
 }
 
 /// The rooms that have members, or history.
@@ -105,6 +107,7 @@ impl Rooms {
             users: room.roll.as_ref().map_or(0, |roll| roll.len()),
             position: room.log.position(),
             history: room.log.history_len(),
+            skipped: room.skipped,
         })
     }
 
@@ -172,6 +175,13 @@ impl Rooms {
     /// [`JoinError`], for the name or the number of rooms.
     pub fn keep(&mut self, name: &str, keep: Keep) -> Result<(), JoinError> {
         self.open(name, Some(keep)).map(drop)
+    }
+
+    /// Says what happens to slow members of a room, if there is one of this name.
+    pub fn set_lag(&mut self, name: &str, lag: Lag) {
+        if let Some(key) = self.names.get(name) {
+            self.rooms[*key].lag = lag;
+        }
     }
 
     fn open(&mut self, name: &str, keep: Option<Keep>) -> Result<usize, JoinError> {

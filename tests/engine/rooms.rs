@@ -73,6 +73,48 @@ fn a_member_whom_the_log_has_passed_is_closed_with_1013_and_the_others_go_on() {
     assert_eq!(world.frames(stalled).last().unwrap().1[..2], 1013u16.to_be_bytes());
 }
 
+/// A member is stalled while a hundred messages pass, and then is not.
+fn stall(path: &str) -> (World, usize, Vec<String>) {
+    let mut world = World::new(Limits { room_log_bytes_max: 2000, ..Limits::default() });
+    let (a, stalled) = (world.open(path), world.open(path));
+    world.narrow(stalled, 0);
+    for i in 0..100 {
+        world.send_text(a, &format!("{i} {}", "x".repeat(100)));
+        world.turn();
+        assert!(world.engine.rooms().log_bytes() <= 2000);
+    }
+    assert_eq!(world.texts(a).len(), 100, "the others are not held up");
+    world.widen(stalled, 30);
+    world.turn();
+    world.widen(stalled, usize::MAX);
+    world.turn();
+    let first = |text: String| text.split(' ').next().unwrap().to_owned();
+    let texts = world.texts(stalled).into_iter().map(first).collect();
+    (world, stalled, texts)
+}
+
+#[test]
+fn row_2_and_3_of_part_2_a_stalled_member_skips_and_is_told_how_many() {
+    let (mut world, stalled, texts) = stall("/skip");
+    let skipped = world.metrics.skipped.get();
+    assert_eq!(texts[0], format!("{{\"skipped\":{skipped}}}"));
+    let want: Vec<String> = (skipped..100).map(|i| i.to_string()).collect();
+    assert!(skipped > 80 && texts[1..] == want, "{texts:?}");
+    assert_eq!(world.engine.rooms().info("/skip").unwrap().skipped, skipped);
+    world.send_text(stalled, "on it goes");
+    world.turn();
+    assert_eq!(world.texts(stalled), ["on it goes"]);
+}
+
+#[test]
+fn row_2_and_3_of_part_2_a_stalled_member_goes_on_with_the_newest() {
+    let (mut world, stalled, texts) = stall("/latest");
+    assert_eq!((texts.as_slice(), world.metrics.skipped.get()), (&["99".to_owned()][..], 99));
+    world.send_text(stalled, "on it goes");
+    world.turn();
+    assert_eq!(world.texts(stalled), ["on it goes"]);
+}
+
 #[test]
 fn row_4_of_part_2_a_blocked_reader_gets_its_pong_before_what_waits() {
     let mut world = World::new(Limits::default());

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use fanline::engine::{Engine, Rules};
 use fanline::{
-    Admission, Closed, ConnId, Context, Encoding, Exchange, Handler, Join, Keep, Limits, Message, Metrics,
-    Opening, Presence, Refusal, Reply, Request, Response, Start,
+    Admission, Closed, ConnId, Context, Encoding, Exchange, Handler, Join, Keep, Lag, Limits, Message,
+    Metrics, Opening, Presence, Refusal, Reply, Request, Response, Start,
 };
 
 use crate::pipe::{EngineEnd, Pipe};
@@ -57,6 +57,12 @@ impl Handler for Scribe {
         self.told.push(format!("open {path}"));
         if path.starts_with("/kept") {
             opening.keep(&path, KEEP).unwrap();
+        }
+        for (name, lag) in [("/skip", Lag::Skip), ("/latest", Lag::Latest)] {
+            if path == name {
+                opening.keep(&path, Keep::default()).unwrap();
+                opening.set_lag(&path, lag);
+            }
         }
         let asks = |name| opening.request().query_value(name).is_some();
         let encoding = if asks("json") { Encoding::Json } else { Encoding::Raw };

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use super::super::encoding::Encoding;
 use super::super::join::Membership;
+use super::super::log::Lag;
 use super::super::members::Step;
 use super::super::room::Visit;
 use super::Rooms;
@@ -100,6 +102,23 @@ impl Rooms {
         if !self.active.is_empty() {
             self.active.rotate_left(1);
         }
+    }
+
+    /// Applies the room's rule for slow members to one whose socket takes bytes again; how many publications it is not
+    /// sent, and whether it is to be told.
+    pub fn skip(&mut self, membership: Membership) -> (u64, bool) {
+        let Some(room) = self.rooms.get_mut(membership.room as usize) else { return (0, false) };
+        if room.lag == Lag::Close {
+            return (0, false);
+        }
+        (room.skip(membership.slot as usize), room.lag == Lag::Skip)
+    }
+
+    /// How a member gets its publications.
+    pub fn encoding(&self, membership: Membership) -> Encoding {
+        let room = self.rooms.get(membership.room as usize);
+        let member = room.and_then(|room| room.members.get(membership.slot as usize));
+        member.map_or(Encoding::Raw, |member| member.encoding)
     }
 
     /// A member and what its room has for it; `None` where it has left.
