@@ -1,12 +1,14 @@
 //! A listening socket.
 
-use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::io::{self, ErrorKind, Write};
+use std::net::{Shutdown, SocketAddr};
 use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::http::response::{Refusal, Response};
 
 /// Where to listen, and for what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,10 +34,16 @@ pub(super) enum Accepted {
     Stream(TcpStream),
     /// That one is lost; the next may do better.
     Failed,
+    /// There is no descriptor for it; it still waits.
+    NoDescriptor,
     Nothing,
 }
 
 impl Listener {
+    /// errno(3): the process, or the system, has as many open files as it may have.
+    const EMFILE: i32 = 24;
+    const ENFILE: i32 = 23;
+
     pub(super) fn bind(Listen { addr, is_tls }: Listen, backlog: usize) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
@@ -98,12 +106,29 @@ impl Listener {
                 | ErrorKind::NetworkUnreachable
                 | ErrorKind::NetworkDown
                 | ErrorKind::TimedOut => Accepted::Failed,
-                // Such as no descriptors: the listener stays ready, and no edge will say so again.
+                // The listener stays ready, and no edge will say so again.
                 _ => {
                     self.retry_at = Some(now + pause);
-                    Accepted::Failed
+                    match error.raw_os_error() {
+                        Some(Self::EMFILE | Self::ENFILE) => Accepted::NoDescriptor,
+                        Some(_) | None => Accepted::Failed,
+                    }
                 }
             },
         }
+    }
+
+    /// Tells the one that waits longest that it cannot be served, with a descriptor that has just been freed for it;
+    /// says whether that could be done.
+    pub(super) fn turn_away(&mut self) -> bool {
+        let Ok((mut stream, _)) = self.socket.accept() else { return false };
+        self.retry_at = None;
+        if !self.is_tls {
+            let mut answer = Vec::new();
+            Response::from(Refusal::Unavailable("too many open files")).write(&mut answer, false, true);
+            // It is a new socket: this much fits. Whoever does not read it has gone.
+            stream.write_all(&answer).and_then(|()| stream.shutdown(Shutdown::Write)).unwrap_or_default();
+        }
+        true
     }
 }

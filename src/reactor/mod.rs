@@ -7,6 +7,7 @@ pub mod socket;
 pub mod tls;
 mod token;
 
+use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,6 +32,8 @@ pub struct Reactor<H: Handler> {
     poll: Poll,
     engine: Engine<H, Stream>,
     listeners: Vec<Listener>,
+    /// A descriptor to give up when there are no others, so that who comes then can be told.
+    reserve: Option<File>,
     /// The certificate of the listeners that speak TLS.
     identity: Option<Identity>,
     addrs: Vec<SocketAddr>,
@@ -86,6 +89,7 @@ impl<H: Handler> Reactor<H> {
             poll,
             engine,
             listeners,
+            reserve: reserve(),
             identity,
             addrs,
             inbox,
@@ -204,6 +208,16 @@ impl<H: Handler> Reactor<H> {
                         }
                     }
                     Accepted::Failed => self.metrics.accept_errors.add(1),
+                    Accepted::NoDescriptor => {
+                        self.metrics.accept_errors.add(1);
+                        self.reserve = None;
+                        let is_told = listener.turn_away();
+                        self.reserve = reserve();
+                        if !is_told {
+                            break;
+                        }
+                        self.metrics.refused(503);
+                    }
                     Accepted::Nothing => break,
                 }
             }
@@ -224,6 +238,10 @@ impl<H: Handler> Drop for Reactor<H> {
     fn drop(&mut self) {
         self.inbox.close();
     }
+}
+
+fn reserve() -> Option<File> {
+    File::open("/dev/null").ok()
 }
 
 /// The time of day; the loop's own clock goes on from there, whatever is done to the other one.

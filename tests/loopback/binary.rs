@@ -1,6 +1,6 @@
 //! The binary: what it prints, serves and obeys.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
@@ -55,6 +55,40 @@ fn refused(args: &[&str]) -> (Option<i32>, String) {
     let mut said = String::new();
     child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     (child.wait().unwrap().code(), said)
+}
+
+#[test]
+fn row_17_of_part_2_without_descriptors_who_comes_is_told_and_later_ones_are_served() {
+    let server = format!("ulimit -n 40; exec {} --listen 127.0.0.1:0", env!("CARGO_BIN_EXE_fanline"));
+    let mut child = Command::new("sh")
+        .args(["-c", &server])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let line = BufReader::new(child.stdout.take().unwrap()).lines().next().unwrap().unwrap();
+    let addr: SocketAddr = line.strip_prefix("listening on http://").unwrap().parse().unwrap();
+    let _ended = Process { child, addrs: vec![addr] };
+    let mut served = Vec::new();
+    let mut told = 0;
+    for _ in 0..60 {
+        let mut stream = std::net::TcpStream::connect(addr).unwrap();
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").unwrap_or_default();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).unwrap();
+        match &answer {
+            b"HTTP/1.1 200" => served.push(stream),
+            b"HTTP/1.1 503" => told += 1,
+            other => panic!("{}", String::from_utf8_lossy(other)),
+        }
+    }
+    assert!(served.len() > 20 && told > 10, "{} served, {told} told", served.len());
+    drop(served);
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let mut socket = connect(addr, "/echo");
+    socket.send(tungstenite::Message::text("served again")).unwrap();
+    assert_eq!(text(&mut socket), "served again");
 }
 
 #[test]
