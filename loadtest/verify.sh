@@ -28,12 +28,12 @@ TAIL_LINES=60      # of a failed step's log
 PYTHONS=(python3 python3.14 python3.13 python3.12 python3.11)
 SKIPPED=77         # the exit code that says "could not run here, and why is in the log"
 
-STEPS=(fmt clippy docs build tests doctests benches conform autobahn idle instructions interop browser)
+STEPS=(fmt clippy docs build tests doctests benches conform autobahn idle push instructions interop browser)
 
 # Seconds a step may take, were it alone on a small machine; compiling from nothing is in them.
 declare -A LIMIT=(
   [setup]=400 [fmt]=60 [clippy]=300 [docs]=240 [build]=400 [tests]=500 [doctests]=200 [benches]=240
-  [conform]=180 [autobahn]=360 [idle]=180 [instructions]=180 [interop]=240 [browser]=240
+  [conform]=180 [autobahn]=360 [idle]=180 [push]=120 [instructions]=180 [interop]=240 [browser]=240
 )
 
 # ── The steps ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -45,6 +45,8 @@ step_doctests() { cargo test --doc --workspace --locked; }
 step_conform()  { cargo loadtest conform; }
 step_autobahn() { cargo loadtest autobahn --profile quick; }
 step_idle()     { cargo loadtest idle --bytes-max 512; }
+# What is judged here is that every message comes once, in order, in every way; not how fast.
+step_push()     { cargo loadtest push --subscribers 50 --rate 50 --seconds 1 --warmup 0.2 --late-max 1 --waited-max 1; }
 step_benches()  { cargo test --benches --locked; }
 step_instructions() { benches/count.sh; }
 
@@ -96,6 +98,7 @@ count_doctests() { count_cargo "$1"; }
 count_benches()  { count_criterion "$1"; }
 count_conform()  { count_plain "$1" | skips_fail; }
 count_idle()     { count_plain "$1" | skips_fail || { grep -q bytes "$1" && count_exit "$@"; }; }
+count_push()     { count_exit "$@"; }
 count_instructions() { count_plain "$1" | skips_fail; }
 count_interop()  { count_node "$1" | skips_fail; }
 count_browser()  { count_node "$1" | skips_fail; }

@@ -10,6 +10,7 @@ mod idle;
 mod launch;
 mod measure;
 mod modes;
+mod push;
 mod reactor;
 #[cfg(test)]
 mod synthetic;
@@ -46,6 +47,8 @@ enum Mode {
     Fanout(modes::fanout::Options),
     /// Measures the server's own memory per idle connection.
     Idle(idle::Options),
+    /// Measures a room's messages by WebSocket, server-sent events, long poll and short poll.
+    Push(push::Options),
 }
 
 fn main() -> ExitCode {
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Mode::Echo(options) => modes::echo::run(options),
         Mode::Fanout(options) => modes::fanout::run(options),
         Mode::Idle(options) => idle::run(options),
+        Mode::Push(options) => push::run(options),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error}");

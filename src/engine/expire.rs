@@ -98,7 +98,12 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     /// Sees to it that the wheel holds the connection no later than it is due.
     pub(super) fn schedule(&mut self, id: ConnId) {
         let Some(peer) = get(&mut self.peers, id) else { return };
-        let due = peer.due(&self.shared.rules.limits);
+        let limits = &self.shared.rules.limits;
+        let mut due = peer.due(limits);
+        if peer.pinged {
+            // What answers the ping moves nothing in the wheel, and the next ping may be due before the deadline of this one.
+            due = due.min(self.now.after(limits.ping_interval));
+        }
         if due < peer.filed {
             peer.filed = due;
             self.wheel.file(id, due);

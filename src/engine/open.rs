@@ -145,7 +145,9 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         if response.status() >= 400 {
             self.shared.metrics.refused(response.status());
         }
-        self.send_response(id, response, request.method() == "HEAD", !request.keeps_alive());
+        // Who is answered while the server stops is not to ask again.
+        let is_last = !request.keeps_alive() || self.stopping.is_some();
+        self.send_response(id, response, request.method() == "HEAD", is_last);
     }
 
     /// Keeps a request until there is news in a room.

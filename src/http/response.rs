@@ -165,7 +165,10 @@ impl Response {
         for (name, value) in &self.headers {
             write_header(out, name, value);
         }
-        write_header(out, "content-length", &self.body.len().to_string());
+        // RFC 9110 §8.6: a response that never has a body says nothing about its length.
+        if self.status != 204 {
+            write_header(out, "content-length", &self.body.len().to_string());
+        }
         if last {
             write_header(out, "connection", "close");
         }

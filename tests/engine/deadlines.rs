@@ -53,6 +53,29 @@ fn any_byte_answers_a_ping() {
 }
 
 #[test]
+fn pings_and_comments_come_as_often_as_the_interval_says_also_where_the_deadline_is_longer() {
+    let mut world =
+        World::new(Limits { ping_interval: SECOND, pong_deadline: 15 * SECOND, ..Limits::default() });
+    let (a, reader) = (world.open("/a"), world.connect());
+    world.ask(reader, "GET /events/r", "", "");
+    let (mut pings, mut comments) = (0, 0);
+    for _ in 0..200 {
+        world.pass(SECOND / 10);
+        comments += world.answer(reader).matches(":\n\n").count();
+        if world.frames(a) == [(0x89, vec![])] {
+            pings += 1;
+            world.send(a, &masked(0x8a, b""));
+        }
+    }
+    assert!((17..=20).contains(&pings) && (17..=20).contains(&comments), "{pings} {comments} in 20 s");
+    // What falls silent is lost one interval and one deadline after its last sign of life.
+    world.pass(15 * SECOND);
+    assert!(!world.is_gone(a));
+    world.pass(SECOND + SECOND / 10);
+    assert!(world.is_gone(a));
+}
+
+#[test]
 fn s7_1_1_a_close_that_is_never_answered_ends_after_its_deadline() {
     let mut world = World::new(Limits::default());
     let a = world.open("/a");

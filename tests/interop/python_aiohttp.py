@@ -94,4 +94,24 @@ async def room(base, name, label, count):
         report([await ws.receive_str() for _ in range(2 * int(count))])
 
 
+async def long_poll(base, name, count):
+    """Reads until `count` messages are there; the runner publishes them meanwhile."""
+    seen, waits = [], 0
+    async with ClientSession(base) as session:
+
+        async def page(**params):
+            async with session.get(f"/rooms/{name}/messages", params=params) as answer:
+                expect(answer.status, 200)
+                return await answer.json()
+
+        since = (await page(last=0))["position"]
+        await asyncio.to_thread(ready)
+        while len(seen) < int(count):
+            came = await page(since=since, wait=20)
+            expect(came["recovered"], True)
+            seen += [message["text"] for message in came["messages"]]
+            since, waits = came["position"], waits + 1
+    report({"seen": seen, "waits": waits})
+
+
 asyncio.run(main(globals()))

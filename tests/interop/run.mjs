@@ -5,16 +5,12 @@
 // A client is a small script that plays one scenario (see common.py); here stands who can play what.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { dirname, join } from "node:path";
-import { createInterface } from "node:readline";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { Fanline, within } from "../support/fanline.mjs";
+import { Fanline } from "../support/fanline.mjs";
+import { Client, curl } from "./programs.mjs";
 
-const CLIENT_MS = 60_000;  // for one client to play its scenario
-const LINE_MS = 30_000;    // for one line of a client that we wait for
 const TEST_MS = 90_000;
 const ROOM_MESSAGES = 100; // each of two clients sends this many
 
@@ -58,36 +54,6 @@ const TITLES = {
   tutorial: "runs the long-lived program of the tutorials, unmodified (row 24 of the product)",
   per_click: "opens a new socket per click and sends in onopen, as the tutorials' pages do",
 };
-
-/** A client at work: its lines, and its end. */
-class Client {
-  constructor([program, ...flags], args) {
-    this.child = spawn(program, [...flags, ...args], { cwd: here, stdio: ["pipe", "pipe", "pipe"] });
-    this.child.stdin.on("error", () => {});  // it may have ended before it read
-    this.lines = createInterface({ input: this.child.stdout })[Symbol.asyncIterator]();
-    this.errors = "";
-    this.child.stderr.setEncoding("utf8").on("data", (text) => { this.errors += text; });
-    this.ended = once(this.child, "close");
-    this.ended.catch(() => {});
-  }
-
-  async line() {
-    const { value, done } = await within(LINE_MS, "line from the client", this.lines.next());
-    if (done) throw new Error(`the client ended early\n${this.errors}`);
-    return value;
-  }
-
-  async untilReady() { assert.equal(await this.line(), "ready"); }
-  go() { this.child.stdin.write("go\n"); }
-  async reported() { return JSON.parse(await this.line()); }
-
-  async success() {
-    const [code, signal] = await within(CLIENT_MS, "end of the client", this.ended);
-    assert.equal(code, 0, `the client ended with ${code ?? signal}\n${this.errors}`);
-  }
-
-  kill() { this.child.kill("SIGKILL"); }
-}
 
 /** Starts clients for `body` and leaves none behind. */
 async function withClients(starts, body) {
@@ -177,21 +143,6 @@ describe("two kinds of client in one room", () => {
 });
 
 // ── curl: HTTP as it is on the wire ─────────────────────────────────────────────────────────────────────────
-
-/** Status, headers (names in lower case) and body. An upgraded connection ends at `seconds`, which is no failure. */
-async function curl(url, { headers = [], seconds = 10 } = {}) {
-  const flags = ["--silent", "--show-error", "--include", "--no-buffer", "--noproxy", "*", "--http1.1", "--max-time", String(seconds)];
-  const child = spawn("curl", [...flags, ...headers.flatMap((line) => ["--header", line]), url]);
-  let output = "", errors = "";
-  child.stdout.setEncoding("utf8").on("data", (text) => { output += text; });
-  child.stderr.setEncoding("utf8").on("data", (text) => { errors += text; });
-  await within((seconds + 10) * 1000, "end of curl", once(child, "close"));
-  const [head, ...body] = output.split("\r\n\r\n");
-  const [statusLine, ...lines] = head.split("\r\n");
-  const fields = lines.map((line) => line.split(/: */, 2)).map(([field, value]) => [field.toLowerCase(), value]);
-  assert.match(statusLine, /^HTTP\/1\.1 \d{3}/, errors);
-  return { status: Number(statusLine.split(" ")[1]), headers: Object.fromEntries(fields), body: body.join("\r\n\r\n") };
-}
 
 describe("curl", () => {
   const upgrade = [

@@ -4,6 +4,7 @@
 mod binary;
 mod client;
 mod library;
+mod push;
 mod routes;
 mod sockets;
 mod tls;

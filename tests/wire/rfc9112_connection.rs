@@ -1,5 +1,6 @@
 //! Plain HTTP before an upgrade, on a connection that stays, RFC 9112 §9; and the paths of RFC 6455 §3.
 
+use fanline::Response;
 use fanline::app::{App, Route};
 use fanline::engine::Rules;
 
@@ -136,4 +137,11 @@ fn row_23_the_echo_route_echoes() {
         served.received(),
         [server(TEXT, "t"), server(frames::BINARY, [0xff]), server(TEXT, "")].concat()
     );
+}
+
+#[test]
+fn s8_6_rfc9110_a_204_says_nothing_about_a_length() {
+    let mut out = Vec::new();
+    Response::new(204).write(&mut out, false, true);
+    assert_eq!(String::from_utf8(out).unwrap(), "HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n");
 }

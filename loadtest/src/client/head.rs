@@ -60,7 +60,8 @@ impl Response {
         Ok(Some(response))
     }
 
-    fn parse(head: &[u8]) -> Result<Response, Broken> {
+    /// Reads a whole head, up to its empty line.
+    pub(crate) fn parse(head: &[u8]) -> Result<Response, Broken> {
         let text = std::str::from_utf8(head).map_err(|_| Broken(format!("a head of {}", excerpt(head))))?;
         let mut lines = text.trim_end().split("\r\n");
         let line = lines.next().unwrap_or_default();

@@ -10,8 +10,8 @@ pub(crate) mod fanout;
 mod print;
 mod progress;
 pub(crate) mod report;
-mod subject;
-mod traffic;
+pub(crate) mod subject;
+pub(crate) mod traffic;
 pub(crate) mod verdict;
 mod visits;
 
@@ -64,7 +64,8 @@ pub(crate) struct Limits {
 }
 
 impl Common {
-    fn span(&self) -> Span {
+    /// How long a run lasts.
+    pub(crate) fn span(&self) -> Span {
         Span {
             warm_up: Duration::from_secs_f64(self.warmup),
             measured: Duration::from_secs_f64(self.seconds),
@@ -78,7 +79,8 @@ fn not_negative(text: &str) -> Result<f64, String> {
     if (0.0..=1e7).contains(&number) { Ok(number) } else { Err("not between 0 and ten million".to_owned()) }
 }
 
-fn positive(text: &str) -> Result<f64, String> {
+/// Reads a number above 0.
+pub(crate) fn positive(text: &str) -> Result<f64, String> {
     not_negative(text)
         .and_then(|number| if number > 0.0 { Ok(number) } else { Err("not above 0".to_owned()) })
 }

@@ -32,7 +32,8 @@ pub(crate) struct Late {
 }
 
 impl Late {
-    pub(super) fn of(counts: &traffic::Counts) -> Self {
+    /// How an open loop kept its plan.
+    pub(crate) fn of(counts: &traffic::Counts) -> Self {
         Self { planned: counts.planned, count: counts.late, max: counts.late_max }
     }
 }
@@ -89,7 +90,7 @@ impl Report {
     }
 
     /// The server's processor time for one of `count`.
-    pub(super) fn cpu_us_per_count(&self) -> Option<f64> {
+    pub(crate) fn cpu_us_per_count(&self) -> Option<f64> {
         self.usage.server.map(|server| server.cpu_seconds * 1e6 / (self.count.max(1) as f64))
     }
 

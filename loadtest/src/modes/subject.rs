@@ -6,13 +6,13 @@ use crate::measure::{Cores, keep_to};
 use std::error::Error;
 
 /// Where the load goes.
-pub(super) struct Subject {
+pub(crate) struct Subject {
     /// The address with its route.
-    pub(super) url: String,
+    pub(crate) url: String,
     /// The server's process, if it is known.
-    pub(super) pid: Option<u32>,
+    pub(crate) pid: Option<u32>,
     /// Who runs on which core, in words.
-    pub(super) place: String,
+    pub(crate) place: String,
     /// Ours ends with this value.
     launched: Option<Launched>,
 }
@@ -22,7 +22,7 @@ impl Subject {
     ///
     /// # Errors
     /// When ours cannot be started, or the core is not to be had.
-    pub(super) fn find(common: &Common, path: &str) -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn find(common: &Common, path: &str) -> Result<Self, Box<dyn Error>> {
         let launched = if common.url.is_none() { Some(Launched::start(&[])?) } else { None };
         let url = match (&common.url, &launched) {
             (None, Some(server)) => server.url(path),

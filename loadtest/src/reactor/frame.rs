@@ -55,6 +55,11 @@ impl Premasked {
         Self { bytes, key, payload_at }
     }
 
+    /// The payload as it is, behind a head that says how long it is: a request with its body, say.
+    pub(crate) fn plain(head: &[u8], payload: &[u8]) -> Self {
+        Self { bytes: [head, payload].concat(), key: [0; 4], payload_at: head.len() }
+    }
+
     /// Writes `piece` over the payload from `at` on.
     ///
     /// # Panics

@@ -10,10 +10,10 @@ mod peer;
 mod target;
 
 pub(crate) use frame::{Message, Opcode, Premasked};
-pub(crate) use peer::{Ending, Peer};
-pub(crate) use target::Target;
+pub(crate) use peer::{Ending, Peer, Traffic};
 #[cfg(test)]
 pub(crate) use target::accept_for;
+pub(crate) use target::{Target, split};
 
 use alarm::Alarm;
 use mio::net::TcpStream;
@@ -43,10 +43,12 @@ const SLEEP_MAX: Duration = Duration::from_secs(1);
 
 /// What to do with what connections say. Each is called with the connection, to answer on it at once.
 pub(crate) trait Workload {
-    /// The handshake is done.
+    /// The handshake is done; without one, TCP is connected.
     fn opened(&mut self, peer: &mut Peer);
     /// A message or a pong came; `at` is when its bytes were read.
     fn message(&mut self, peer: &mut Peer, message: Message<'_>, at: Instant);
+    /// Bytes came on a connection that speaks no WebSocket; `at` is when they were read.
+    fn bytes(&mut self, _peer: &mut Peer, _bytes: &[u8], _at: Instant) {}
     /// It is over, or never began.
     fn ended(&mut self, peer: &mut Peer, ending: Ending);
 }

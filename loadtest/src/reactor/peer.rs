@@ -22,12 +22,24 @@ pub(crate) struct Peer {
     outbox: Vec<u8>,
     /// Whether our Close is out already.
     closing: bool,
+    traffic: Traffic,
+}
+
+/// Bytes that a connection has carried, as its socket sees them.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(crate) struct Traffic {
+    /// To the server.
+    pub(crate) sent: u64,
+    /// From the server.
+    pub(crate) received: u64,
 }
 
 enum Phase {
     Connecting(Rc<Target>),
     Upgrading(Rc<Target>, Vec<u8>),
     Open(FrameReader),
+    /// Bytes, which are the workload's concern.
+    Plain,
     Ended,
 }
 
@@ -64,7 +76,13 @@ impl From<io::Error> for Ending {
 
 impl Peer {
     pub(super) fn new(seat: usize, stream: TcpStream, target: Rc<Target>) -> Self {
-        Self { seat, stream, phase: Phase::Connecting(target), outbox: Vec::new(), closing: false }
+        let phase = Phase::Connecting(target);
+        Self { seat, stream, phase, outbox: Vec::new(), closing: false, traffic: Traffic::default() }
+    }
+
+    /// What it has carried so far.
+    pub(crate) fn traffic(&self) -> Traffic {
+        self.traffic
     }
 
     pub(super) fn stream(&mut self) -> &mut TcpStream {
@@ -83,6 +101,7 @@ impl Peer {
         let idle = self.outbox.is_empty();
         // An error shows again in the next read, where the end is told.
         let sent = if idle { write_some(&mut self.stream, bytes).unwrap_or(bytes.len()) } else { 0 };
+        self.traffic.sent += sent as u64;
         self.outbox.extend_from_slice(&bytes[sent..]);
     }
 
@@ -99,34 +118,40 @@ impl Peer {
 
     /// The socket takes bytes: goes on with connecting, or with what could not be sent.
     pub(super) fn writable(&mut self, workload: &mut impl Workload) {
-        if let Err(ending) = self.try_write() {
-            self.end(ending, workload);
+        match self.try_write() {
+            Ok(true) => workload.opened(self),
+            Ok(false) => {}
+            Err(ending) => self.end(ending, workload),
         }
     }
 
-    fn try_write(&mut self) -> Result<(), Ending> {
+    /// Says whether the connection has just become open.
+    fn try_write(&mut self) -> Result<bool, Ending> {
+        let mut is_opened = false;
         if let Phase::Connecting(target) = &self.phase {
             if let Some(error) = self.stream.take_error()? {
                 return Err(error.into());
             }
             match self.stream.peer_addr() {
-                Err(error) if error.kind() == ErrorKind::NotConnected => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::NotConnected => return Ok(false),
                 connected => connected.map(drop)?,
             }
             let target = Rc::clone(target);
             self.stream.set_nodelay(true)?;
             self.outbox.extend_from_slice(&target.request);
-            self.phase = Phase::Upgrading(target, Vec::new());
+            is_opened = target.is_plain();
+            self.phase = if is_opened { Phase::Plain } else { Phase::Upgrading(target, Vec::new()) };
         }
         if !self.outbox.is_empty() {
             let sent = write_some(&mut self.stream, &self.outbox)?;
+            self.traffic.sent += sent as u64;
             if sent == self.outbox.len() {
                 self.outbox = Vec::new();
             } else {
                 self.outbox.drain(..sent);
             }
         }
-        Ok(())
+        Ok(is_opened)
     }
 
     /// The socket has bytes. A short read is the last one, unless the other side has closed.
@@ -139,6 +164,7 @@ impl Peer {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return self.end(error.into(), workload),
             };
+            self.traffic.received += read as u64;
             self.receive(&buffer[..read], Instant::now(), workload);
             if read < buffer.len() && !closed {
                 return;
@@ -150,6 +176,10 @@ impl Peer {
         match mem::replace(&mut self.phase, Phase::Ended) {
             Phase::Upgrading(target, head) => self.receive_head(target, head, bytes, at, workload),
             Phase::Open(reader) => self.receive_frames(reader, bytes, at, workload),
+            Phase::Plain => {
+                self.phase = Phase::Plain;
+                workload.bytes(self, bytes, at);
+            }
             Phase::Connecting(_) => {
                 self.end(Ending::Refused("bytes before the request".to_owned()), workload)
             }

@@ -27,9 +27,7 @@ impl Target {
     /// # Errors
     /// In words, when it is no such address or the host has none.
     pub(crate) fn new(url: &str) -> Result<Rc<Self>, String> {
-        let rest = url.strip_prefix("ws://").ok_or_else(|| format!("{url}: an address begins with ws://"))?;
-        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        let path = if path.is_empty() { "/" } else { path };
+        let (authority, path) = split(url)?;
         let address = resolve(authority).map_err(|error| format!("{url}: {error}"))?;
         let key = STANDARD.encode(std::array::from_fn::<u8, 16, _>(|_| fastrand::u8(..)));
         let request = format!(
@@ -37,6 +35,20 @@ impl Target {
              Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
         );
         Ok(Rc::new(Self { address, request: request.into_bytes(), accept: accept_for(&key) }))
+    }
+
+    /// The same server, for connections on which the workload itself says and reads every byte.
+    ///
+    /// # Errors
+    /// As [`Target::new`].
+    pub(crate) fn plain(url: &str) -> Result<Rc<Self>, String> {
+        let address = resolve(split(url)?.0).map_err(|error| format!("{url}: {error}"))?;
+        Ok(Rc::new(Self { address, request: Vec::new(), accept: String::new() }))
+    }
+
+    /// Whether connections are open as soon as TCP is connected.
+    pub(super) fn is_plain(&self) -> bool {
+        self.request.is_empty()
     }
 
     /// Whether a response head opens the connection.
@@ -58,6 +70,16 @@ impl Target {
             _ => Err("the accept value does not fit the key".to_owned()),
         }
     }
+}
+
+/// The host with its port, and the path, of `ws://host[:port]/path`.
+///
+/// # Errors
+/// In words, when it is no such address.
+pub(crate) fn split(url: &str) -> Result<(&str, &str), String> {
+    let rest = url.strip_prefix("ws://").ok_or_else(|| format!("{url}: an address begins with ws://"))?;
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    Ok((authority, if path.is_empty() { "/" } else { path }))
 }
 
 fn resolve(authority: &str) -> std::io::Result<SocketAddr> {

@@ -95,6 +95,12 @@ impl Flow {
         }
     }
 
+    /// The same flow with every message behind a head instead of in a frame: as the body of a request, say.
+    pub(crate) fn behind(mut self, head: &[u8]) -> Self {
+        self.frame = self.pattern.behind(head);
+        self
+    }
+
     /// Begins now; what is planned from `measured_from` on is measured.
     pub(super) fn start(&mut self, now: Instant, measured_from: Instant) {
         (self.start, self.next, self.measured_from) = (now, now, measured_from);
@@ -182,7 +188,7 @@ impl Flow {
     }
 
     /// Takes in a message; `own` is the only stream that this receiver is to hear from, if there is only one.
-    pub(super) fn receive(&mut self, own: Option<usize>, receiver: usize, message: Message<'_>, at: Instant) {
+    pub(crate) fn receive(&mut self, own: Option<usize>, receiver: usize, message: Message<'_>, at: Instant) {
         let (bytes, is_text) = match message {
             Message::Text(bytes) => (bytes, true),
             Message::Binary(bytes) => (bytes, false),

@@ -6,8 +6,8 @@ mod flow;
 mod pattern;
 mod stream;
 
-pub(super) use flow::{Counts, Flow, LATE, Pace};
-pub(super) use pattern::{Pattern, SIZE_MIN};
+pub(crate) use flow::{Counts, Flow, LATE, Pace};
+pub(crate) use pattern::{Pattern, SIZE_MIN};
 
 use super::progress::Progress;
 use super::verdict::LOST;
@@ -24,13 +24,13 @@ const AFTERMATH: Duration = Duration::from_millis(100);
 
 /// How long a run lasts.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Span {
+pub(crate) struct Span {
     /// Before the measuring.
-    pub(super) warm_up: Duration,
+    pub(crate) warm_up: Duration,
     /// Measured.
-    pub(super) measured: Duration,
+    pub(crate) measured: Duration,
     /// After the last message, for what is still under way.
-    pub(super) drain: Duration,
+    pub(crate) drain: Duration,
 }
 
 /// Which flow a connection listens to, and as whom.
@@ -45,7 +45,7 @@ pub(super) struct Seat {
 }
 
 /// The flows and their audience.
-pub(super) struct Stage {
+pub(crate) struct Stage {
     /// What is sent.
     pub(super) flows: Vec<Flow>,
     /// By the seats of the connections; nothing is expected where there is none.
@@ -70,6 +70,26 @@ impl Stage {
     }
 }
 
+/// What a run plays: flows, and who listens to them.
+pub(crate) trait Scene: Workload {
+    /// What is sent.
+    fn flows(&mut self) -> &mut [Flow];
+
+    /// The measured span begins, or ends: what is counted besides the flows?
+    fn count(&mut self, _swarm: &mut Swarm, _is_on: bool) {}
+
+    /// Does what else is due, and tells when there is more.
+    fn tend(&mut self, _swarm: &mut Swarm, _now: Instant) -> Option<Instant> {
+        None
+    }
+}
+
+impl Scene for Stage {
+    fn flows(&mut self) -> &mut [Flow] {
+        &mut self.flows
+    }
+}
+
 impl Workload for Stage {
     fn opened(&mut self, _: &mut Peer) {}
 
@@ -85,36 +105,41 @@ impl Workload for Stage {
 }
 
 /// Connections, what goes over them, and one of them that is read first whenever there is something to read.
-pub(super) struct Play {
+pub(crate) struct Play<S = Stage> {
     /// The connections.
-    pub(super) swarm: Swarm,
+    pub(crate) swarm: Swarm,
     /// The flows.
-    pub(super) stage: Stage,
+    pub(crate) stage: S,
     /// The connection of the last flow, which is not to wait for those of the first.
-    pub(super) bystander: Option<PeerId>,
+    pub(crate) bystander: Option<PeerId>,
 }
 
-impl Play {
+impl<S: Scene> Play<S> {
     /// Keeps the plan, and waits for what is still under way after it.
     ///
     /// # Errors
     /// When the poller fails or the server's process ends.
-    pub(super) fn run(&mut self, span: Span, server: Option<u32>) -> Result<Usage, String> {
+    pub(crate) fn run(&mut self, span: Span, server: Option<u32>) -> Result<Usage, String> {
         let start = Instant::now();
         let from = start + span.warm_up;
         let end = from + span.measured;
-        self.stage.flows.iter_mut().for_each(|flow| flow.start(start, from));
+        self.stage.flows().iter_mut().for_each(|flow| flow.start(start, from));
         let mut progress = Progress::new(span.warm_up + span.measured);
         self.play_until(from, end, &mut progress)?;
         let meter = Meter::start(server)?;
-        self.stage.flows.iter_mut().for_each(|flow| flow.is_counting = true);
+        self.count(true);
         self.play_until(end, end, &mut progress)?;
         let usage = meter.stop()?;
-        self.stage.flows.iter_mut().for_each(|flow| flow.is_counting = false);
+        self.count(false);
         progress.finish();
         self.catch_up(end)?;
         self.drain(span.drain)?;
         Ok(usage)
+    }
+
+    fn count(&mut self, is_on: bool) {
+        self.stage.flows().iter_mut().for_each(|flow| flow.is_counting = is_on);
+        self.stage.count(&mut self.swarm, is_on);
     }
 
     fn play_until(&mut self, until: Instant, end: Instant, progress: &mut Progress) -> Result<(), String> {
@@ -125,14 +150,14 @@ impl Play {
             }
             progress.tick(now);
             let has_more = self.send_due(now, end);
-            let due = self.stage.flows.iter().filter_map(Flow::due).min().unwrap_or(until).min(until);
+            let due = self.stage.flows().iter().filter_map(Flow::due).min().unwrap_or(until).min(until);
             self.turn(if has_more { now } else { due })?;
         }
     }
 
     fn send_due(&mut self, now: Instant, end: Instant) -> bool {
         let mut has_more = false;
-        for flow in &mut self.stage.flows {
+        for flow in self.stage.flows() {
             has_more |= flow.send_due(&mut self.swarm, now, end);
         }
         has_more
@@ -146,7 +171,7 @@ impl Play {
                 return Ok(());
             }
             if now > end + CATCH_UP {
-                self.stage.flows.iter_mut().for_each(|flow| flow.give_up(now, end));
+                self.stage.flows().iter_mut().for_each(|flow| flow.give_up(now, end));
                 return Ok(());
             }
             self.turn(now)?;
@@ -155,7 +180,7 @@ impl Play {
 
     fn drain(&mut self, patience: Duration) -> Result<(), String> {
         let end = Instant::now() + patience;
-        while !self.stage.flows.iter().all(Flow::is_complete) && Instant::now() < end {
+        while !self.stage.flows().iter().all(Flow::is_complete) && Instant::now() < end {
             self.turn(end.min(Instant::now() + AFTERMATH))?;
         }
         let end = Instant::now() + AFTERMATH;
@@ -166,8 +191,10 @@ impl Play {
     }
 
     fn turn(&mut self, due: Instant) -> Result<(), String> {
+        let next = self.stage.tend(&mut self.swarm, Instant::now());
+        let due = next.map_or(due, |next| next.min(due));
         self.swarm.turn_until(due, &mut self.stage).map_err(|error| error.to_string())?;
-        if let (Some(id), Some(flow)) = (self.bystander, self.stage.flows.last())
+        if let (Some(id), Some(flow)) = (self.bystander, self.stage.flows().last())
             && !flow.is_complete()
         {
             self.swarm.visit(id, &mut self.stage);

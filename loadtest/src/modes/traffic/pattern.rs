@@ -36,6 +36,11 @@ impl Pattern {
         Premasked::new(opcode, &self.body)
     }
 
+    /// Such a message, still without a name, behind a head of other bytes.
+    pub(crate) fn behind(&self, head: &[u8]) -> Premasked {
+        Premasked::plain(head, &self.body)
+    }
+
     /// Makes a frame message `number` of a sender.
     pub(crate) fn stamp(&self, frame: &mut Premasked, sender: usize, number: u64) {
         frame.stamp(0, &name(sender, number));
