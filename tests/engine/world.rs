@@ -90,6 +90,10 @@ impl Handler for Scribe {
         self.told.push(format!("message {path} {}", message.as_text().unwrap_or("(binary)")));
         match message.as_text() {
             Some("leave") => assert!(ctx.leave(path)),
+            Some("again") => {
+                let join = Join { start: Start::Last(2), ..Join::default() };
+                assert!(ctx.join_as(path, &join).unwrap().recovered);
+            }
             Some("bye") => {
                 ctx.publish(path, "last words");
                 ctx.close(4001, "asked to").unwrap();
