@@ -39,6 +39,34 @@ fn row_57_a_silent_connection_is_pinged_and_then_lost_with_1006() {
 }
 
 #[test]
+fn row_57_one_that_died_in_silence_is_found_also_while_it_is_sent_something_all_the_time() {
+    let mut world = World::new(Limits::default());
+    let a = world.open("/a");
+    let id = world.clients[a].id;
+    world.narrow(a, 40);
+    for _ in 0..8 {
+        // The socket's buffer takes it, until it is full, and nobody is there to read it.
+        world.engine.apply(Command::Send(id, "news".into()));
+        world.pass(5 * SECOND);
+    }
+    world.pass(SECOND);
+    assert!(world.is_gone(a));
+}
+
+#[test]
+fn one_that_takes_a_long_message_slowly_is_not_taken_for_dead() {
+    let mut world = World::new(Limits::default());
+    let a = world.open("/a");
+    world.narrow(a, 10);
+    world.engine.apply(Command::Send(world.clients[a].id, "x".repeat(1000).into()));
+    for _ in 0..90 {
+        world.pass(SECOND);
+        world.widen(a, 10);
+    }
+    assert!(!world.is_gone(a));
+}
+
+#[test]
 fn any_byte_answers_a_ping() {
     let mut world = World::new(Limits::default());
     let a = world.open("/a");
