@@ -135,3 +135,17 @@ fn stopping_tells_everyone_1001_and_ends_with_the_deadline() {
     assert!(world.told().contains(&"close /a 1001 Server clean=true".to_owned()));
     assert!(world.told().contains(&"close /b 1001 Server clean=false".to_owned()));
 }
+
+#[test]
+fn a_request_that_waits_is_answered_when_the_server_stops_and_is_the_last_on_its_connection() {
+    let mut world = World::new(Limits::default());
+    let poller = world.connect();
+    assert_eq!(world.ask(poller, "GET /wait/r?since=1:0", "", ""), "");
+    world.engine.stop(world.now);
+    world.turn();
+    let answer = world.answer(poller);
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("connection: close\r\n"), "{answer}");
+    world.end(poller);
+    world.turn();
+    assert!(world.engine.is_empty());
+}
