@@ -60,8 +60,8 @@ impl<H: Handler, T: Transport> Engine<H, T> {
                 return 0;
             }
         }
-        if peer.outbound.len() < before {
-            // A peer that takes what it is sent is alive.
+        let has_taken = peer.conn.stage() == Stage::Streaming && peer.outbound.len() < before;
+        if std::mem::take(&mut peer.drained) || has_taken {
             peer.heard(self.now);
         }
         if let Some(mut spare) = peer.outbound.take_spare()

@@ -235,6 +235,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         }
         if writable && !peer.writable {
             peer.writable = true;
+            peer.drained = true;
             peer.queue_flush(&mut self.owing);
         }
     }

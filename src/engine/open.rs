@@ -195,6 +195,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     }
 
     fn send_response(&mut self, id: ConnId, response: &Response, bodiless: bool, is_last: bool) {
+        let is_last = is_last || self.stopping.is_some();
         let Some(peer) = get(&mut self.peers, id) else { return };
         peer.outbound.push_http(|out| response.write(out, bodiless, is_last));
         if is_last {

@@ -54,6 +54,8 @@ pub(super) struct Peer<T, S> {
     pub(super) readable: bool,
     /// The socket takes bytes, as far as is known.
     pub(super) writable: bool,
+    /// The socket was full and takes bytes again. So its peer has taken some; one that is not full takes them for the dead.
+    pub(super) drained: bool,
     /// The peer has closed its side: reading goes on to the end.
     pub(super) hung_up: bool,
     /// The end of the input has been read.
@@ -90,6 +92,7 @@ impl<T, S> Peer<T, S> {
             filed: Tick::NEVER,
             readable: false,
             writable: true,
+            drained: false,
             hung_up: false,
             ended: false,
             shut: false,

@@ -209,6 +209,10 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     pub(super) fn settle(&mut self, id: ConnId, aftermath: Aftermath) {
         if let Some(peer) = get(&mut self.peers, id) {
             aftermath.note(peer);
+            if aftermath.behind {
+                // It is owed what its new room has for it, also where nothing else is.
+                peer.queue_flush(&mut self.owing);
+            }
         }
         if aftermath.expires.is_some() {
             self.schedule(id);

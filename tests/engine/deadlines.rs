@@ -39,6 +39,34 @@ fn row_57_a_silent_connection_is_pinged_and_then_lost_with_1006() {
 }
 
 #[test]
+fn row_57_one_that_died_in_silence_is_found_also_while_it_is_sent_something_all_the_time() {
+    let mut world = World::new(Limits::default());
+    let a = world.open("/a");
+    let id = world.clients[a].id;
+    world.narrow(a, 40);
+    for _ in 0..8 {
+        // The socket's buffer takes it, until it is full, and nobody is there to read it.
+        world.engine.apply(Command::Send(id, "news".into()));
+        world.pass(5 * SECOND);
+    }
+    world.pass(SECOND);
+    assert!(world.is_gone(a));
+}
+
+#[test]
+fn one_that_takes_a_long_message_slowly_is_not_taken_for_dead() {
+    let mut world = World::new(Limits::default());
+    let a = world.open("/a");
+    world.narrow(a, 10);
+    world.engine.apply(Command::Send(world.clients[a].id, "x".repeat(1000).into()));
+    for _ in 0..90 {
+        world.pass(SECOND);
+        world.widen(a, 10);
+    }
+    assert!(!world.is_gone(a));
+}
+
+#[test]
 fn any_byte_answers_a_ping() {
     let mut world = World::new(Limits::default());
     let a = world.open("/a");
@@ -129,4 +157,18 @@ fn stopping_tells_everyone_1001_and_ends_with_the_deadline() {
     assert!(world.engine.is_empty());
     assert!(world.told().contains(&"close /a 1001 Server clean=true".to_owned()));
     assert!(world.told().contains(&"close /b 1001 Server clean=false".to_owned()));
+}
+
+#[test]
+fn a_request_that_waits_is_answered_when_the_server_stops_and_is_the_last_on_its_connection() {
+    let mut world = World::new(Limits::default());
+    let poller = world.connect();
+    assert_eq!(world.ask(poller, "GET /wait/r?since=1:0", "", ""), "");
+    world.engine.stop(world.now);
+    world.turn();
+    let answer = world.answer(poller);
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("connection: close\r\n"), "{answer}");
+    world.end(poller);
+    world.turn();
+    assert!(world.engine.is_empty());
 }

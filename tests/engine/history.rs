@@ -29,6 +29,16 @@ fn row_43_a_newcomer_is_sent_the_last_ones_and_then_what_is_published() {
 }
 
 #[test]
+fn who_joins_by_a_message_that_is_not_answered_is_sent_the_last_ones_too() {
+    let mut world = World::new(Limits::default());
+    let a = world.open("/kept");
+    publish(&mut world, a, 1..=3);
+    world.send_text(a, "again");
+    world.turn();
+    assert_eq!(world.texts(a), ["m2", "m3"]);
+}
+
+#[test]
 fn a_newcomer_gets_neither_a_gap_nor_a_double_however_narrow_its_socket_and_whatever_is_published_meanwhile()
 {
     for window in [0, 1, 5, 13, 200] {

@@ -165,6 +165,23 @@ fn a_publisher_that_outruns_the_walk_waits_and_nobody_is_lost() {
 }
 
 #[test]
+fn a_publisher_goes_on_when_all_for_whose_sake_it_waited_have_gone() {
+    let mut world = World::new(Limits { room_log_bytes_max: 2000, ..Limits::default() });
+    let publisher = world.open("/elsewhere");
+    let member = world.open("/kept");
+    for i in 0..30 {
+        world.send_text(publisher, &format!("to /kept {}", "x".repeat(i * 10)));
+    }
+    // The room is crowded before the walk has come to its member, and then the member goes.
+    world.end(member);
+    world.turn();
+    assert_eq!(world.metrics.messages.get(), 30);
+    world.send_text(publisher, "bye");
+    world.turn();
+    assert!(world.frames(publisher).iter().any(|(first, _)| *first == 0x88));
+}
+
+#[test]
 fn many_members_who_send_much_at_once_cost_nobody_a_message() {
     let limits = Limits { room_log_bytes_max: 20_000, walk_slice: 1, ..Limits::default() };
     let mut world = World::new(limits);

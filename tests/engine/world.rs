@@ -90,6 +90,10 @@ impl Handler for Scribe {
         self.told.push(format!("message {path} {}", message.as_text().unwrap_or("(binary)")));
         match message.as_text() {
             Some("leave") => assert!(ctx.leave(path)),
+            Some("again") => {
+                let join = Join { start: Start::Last(2), ..Join::default() };
+                assert!(ctx.join_as(path, &join).unwrap().recovered);
+            }
             Some("bye") => {
                 ctx.publish(path, "last words");
                 ctx.close(4001, "asked to").unwrap();
@@ -97,6 +101,10 @@ impl Handler for Scribe {
             }
             Some("only me") => ctx.send("only you").unwrap(),
             Some("big") => ctx.send(&[b'x'; 10_000]).unwrap(),
+            Some(text) if text.starts_with("to ") => {
+                let room = text.split(' ').nth(1).unwrap();
+                drop(ctx.publish(room, message));
+            }
             _ => drop(ctx.publish(path, message)),
         }
     }

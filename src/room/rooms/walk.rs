@@ -76,6 +76,10 @@ impl Rooms {
     /// All who keep up have what was there when the circle began: go round again for what has come since, or rest.
     fn close_circle(&mut self, key: usize) {
         let room = &mut self.rooms[key];
+        if room.members.is_empty() {
+            // Nobody is left to be sent to, so nobody has to wait for it either.
+            room.members.rest_at(room.log.head());
+        }
         room.trim();
         let crowded = self.is_behind(key);
         self.set_crowded(key, crowded);
@@ -85,8 +89,6 @@ impl Rooms {
         }
         if room.members.is_empty() {
             room.active = false;
-            room.members.rest_at(room.log.head());
-            room.trim();
             self.active.pop_front();
             self.free_if_deserted(key);
         } else if room.backlog() == 0 {
