@@ -135,6 +135,7 @@ describe("the chat page and what can go wrong", { timeout: 20 * TEST_MS }, () =>
       await say(page, "and again");
       await until(page, "the queue told", () => /· 2 messages wait$/.test(document.getElementById("retry-text").textContent));
       assert.deepEqual(await waiting(page), ["while it was away", "and again"]);
+      await sleep(700);  // those that wait appear late, for most do not wait for long
       await screenshot(page, "6-away-with-a-queue");
       await scene.again();
       await publish(scene.server, "restart", ["first in the new life"]);
@@ -151,6 +152,7 @@ describe("the chat page and what can go wrong", { timeout: 20 * TEST_MS }, () =>
         assert.match((await messages(tab, "gap")).join(), /^The room has begun anew: something may be missing here\.$/);
       }
       assert.deepEqual(await own(page), ["before", "while it was away", "and again", "after"]);
+      await page.setViewport({ width: 1100, height: 760, deviceScaleFactor: 1 });
       await screenshot(page, "7-after-a-restart");
     }));
 

@@ -171,6 +171,44 @@ describe("the chat page", { timeout: 10 * TEST_MS }, () => {
     await until(page, "the old room open", () => /^Open · old$/.test(document.getElementById("state").textContent));
   });
 
+  it("names who is here where the room lists them, and follows who comes and goes", async () => {
+    const users = ["<b>ann</b>", ...Array.from({ length: 19 }, (_, i) => `user ${String(i).padStart(2, "0")}`)];
+    const room = { users: 25, members: 30, position: "" };
+    const prepare = async (page) => {
+      await page.setRequestInterception(true);
+      page.on("request", async (request) => {
+        const { pathname } = new URL(request.url());
+        const answer = { "/rooms/listed": room, "/rooms/listed/presence": { users: users.map((user) => ({ user, connections: 1 })) } }[pathname];
+        if (pathname === "/rooms/listed") room.position = await page.evaluate(() => written(visit.place));
+        if (answer) await request.respond({ contentType: "application/json", body: JSON.stringify(answer) });
+        else await request.continue();
+      });
+    };
+    const page = await openTab("listed", { prepare });
+    await until(page, "the names", () => !document.getElementById("here").hidden);
+    assert.equal(await textOf(page, "here"), `Here: ${users.join(", ")} and 5 more`);
+    await page.evaluate(() => {
+      visit.noticed(visit.place.offset + 1, { join: "a newcomer" });
+      visit.noticed(visit.place.offset + 1, { leave: "user 03" });
+      visit.noticed(visit.place.offset, { leave: "user 04" });  // told before
+      visit.noticed(visit.place.offset + 1, { topic: "tea" });
+    });
+    const named = ["<b>ann</b>", "a newcomer", ...users.filter((user) => !/ann|03/.test(user))];
+    assert.equal(await textOf(page, "here"), `Here: ${named.join(", ")} and 5 more`);
+    assert.deepEqual((await messages(page, "note")).slice(1), ["a newcomer is here", "user 03 has gone", '{"topic":"tea"}']);
+    room.users = 0;
+    await page.evaluate(() => { visit.checkAt = 0; });
+    await until(page, "the names gone", () => document.getElementById("here").hidden);
+  });
+
+  it("says how many messages a slow connection was spared", async () => {
+    const page = await openTab("slow");
+    await page.evaluate(() => visit.link.received('{"type":"notice","notice":{"skipped":7}}'));
+    assert.deepEqual(await messages(page, "gap"), ["7 messages were skipped here: this connection was too slow for the room."]);
+    await say(page, "still here");
+    await untilMessages(page, 1);
+  });
+
   it("refuses room names that no address can carry", async () => {
     const page = await openTab(null);
     const refused = [
