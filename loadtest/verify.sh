@@ -78,7 +78,7 @@ step_browser() {
   FANLINE=$(server_binary) || return
   CHROMIUM=$(chromium_path) || { missing "a Chromium"; return 1; }
   SCREENSHOTS=${SCREENSHOTS:-$LOGS/screenshots}
-  node --test --test-reporter=tap tests/browser/page.test.mjs
+  node --test --test-concurrency=1 --test-reporter=tap tests/browser/*.test.mjs
 }
 
 server_binary() {

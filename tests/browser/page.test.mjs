@@ -2,117 +2,16 @@
 //
 //   FANLINE=…/fanline node --test --test-reporter=tap page.test.mjs
 //
-// CHROMIUM names the browser when it is not where Debian puts it; SCREENSHOTS names a folder for pictures.
+// person.mjs says which browser that is, and where the pictures go.
 
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { after, afterEach, before, describe, test } from "node:test";
+import { describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import puppeteer from "puppeteer-core";
 import { Fanline } from "../support/fanline.mjs";
-
-const WAIT_MS = 15_000;   // for one thing to appear in a page
-const TEST_MS = 90_000;   // for one test
-const STEP_MS = 25;       // between two looks
-
-const CHROMIUMS = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-headless-shell"];
-const FLAGS = [
-  "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-  "--disable-component-update", "--disable-sync", "--disable-background-timer-throttling",
-  "--disable-renderer-backgrounding", "--disable-backgrounding-occluded-windows",
-];
-
-let browser, profile, server;
-
-before(async () => {
-  const executablePath = CHROMIUMS.find((path) => path && existsSync(path));
-  assert.ok(executablePath, "no Chromium: install Debian's package `chromium` or set CHROMIUM");
-  profile = await mkdtemp(join(tmpdir(), "fanline-browser-"));
-  const launch = { executablePath, args: FLAGS, headless: "shell", userDataDir: profile, timeout: 60_000, protocolTimeout: 60_000 };
-  browser = await puppeteer.launch(launch);
-  server = await Fanline.start();
-}, { timeout: TEST_MS });
-
-afterEach(async () => {
-  for (const page of await browser.pages()) if (page.url() !== "about:blank") await page.close();
-});
-
-after(async () => {
-  await browser?.close();
-  if (profile) await rm(profile, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
-  await server?.stop();
-}, { timeout: TEST_MS });
-
-// ── What a person does and sees ─────────────────────────────────────────────────────────────────────────────
-
-/** A tab of the page. `tab.console` collects what the browser complains about, `tab.requests` what it asks for. */
-async function openTab(room, { host = server, prepare = async () => {} } = {}) {
-  const page = await browser.newPage();
-  page.setDefaultTimeout(WAIT_MS);
-  page.complaints = [];
-  page.requests = [];
-  page.on("console", (message) => ["error", "warn"].includes(message.type()) && page.complaints.push(message.text()));
-  page.on("pageerror", (error) => page.complaints.push(String(error)));
-  page.on("request", (request) => page.requests.push(request.url()));
-  await prepare(page);
-  page.response = await page.goto(`${host.http}/${room ? `#${encodeURIComponent(room)}` : ""}`);
-  if (room) await untilState(page, "open");
-  return page;
-}
-
-/** Looks again and again, from here, so that a tab in the background is seen as well. */
-async function until(page, what, predicate, ...args) {
-  const deadline = performance.now() + WAIT_MS;
-  for (;;) {
-    if (await page.evaluate(predicate, ...args)) return;
-    if (performance.now() > deadline) {
-      throw new Error(`no ${what} within ${WAIT_MS} ms; the page shows:\n${await page.evaluate(() => document.body.innerText)}`);
-    }
-    await sleep(STEP_MS);
-  }
-}
-
-const connection = (page) => page.evaluate(() => ({ ...document.getElementById("connection").dataset }));
-const textOf = (page, id) => page.evaluate((id) => document.getElementById(id).textContent, id);
-const shown = (page, id) => page.evaluate((id) => !document.getElementById(id).hidden, id);
-const messages = (page, kind = "text") =>
-  page.evaluate((kind) => [...document.querySelectorAll(`#messages [data-kind=${kind}] p`)].map((p) => p.textContent), kind);
-
-const untilState = (page, state) =>
-  until(page, `state ${state}`, (state) => document.getElementById("connection").dataset.state === state, state);
-const untilMessages = (page, count, kind = "text") =>
-  until(page, `${count} messages`, (count, kind) => document.querySelectorAll(`#messages [data-kind=${kind}]`).length >= count, count, kind);
-
-const untilEndInView = (page) =>
-  until(page, "sight of the list's end", () => {
-    const log = document.getElementById("log");
-    return log.scrollHeight - log.scrollTop - log.clientHeight < 2;
-  });
-
-/** Through the page's own form, as a person does; setting the value spares typing long texts. */
-async function say(page, text) {
-  await page.evaluate((text) => {
-    document.getElementById("text").value = text;
-    document.getElementById("send").click();
-  }, text);
-}
-
-async function enterRoom(page, room) {
-  await page.evaluate((room) => { document.getElementById("room").value = room; }, room);
-  await page.evaluate(() => document.getElementById("join").click());
-}
-
-async function screenshot(page, name) {
-  if (!process.env.SCREENSHOTS) return;
-  await mkdir(process.env.SCREENSHOTS, { recursive: true });
-  await page.bringToFront();
-  await page.screenshot({ path: join(process.env.SCREENSHOTS, `${name}.png`) });
-}
-
-// ── The tests ───────────────────────────────────────────────────────────────────────────────────────────────
+import {
+  TEST_MS, connection, enterRoom, messages, openTab, say, screenshot, shown, stage, textOf, until, untilEndInView,
+  untilMessages, untilState,
+} from "./person.mjs";
 
 describe("the chat page", { timeout: 10 * TEST_MS }, () => {
   const it = (name, body) => test(name, { timeout: TEST_MS }, body);
@@ -124,7 +23,9 @@ describe("the chat page", { timeout: 10 * TEST_MS }, () => {
     const policy = page.response.headers()["content-security-policy"] ?? "";
     assert.match(policy, /default-src 'none'/);
     assert.match(policy, /connect-src 'self'/);
-    assert.deepEqual(page.requests.filter((url) => !/^(ws|data):/.test(url)), [`${server.http}/#quiet`]);
+    await until(page, "a first look at the room", () => visit.checkAt > performance.now() + 5_000);
+    const asked = page.requests.filter((url) => !/^(ws|data):/.test(url));
+    assert.deepEqual(asked, [`${stage.server.http}/#quiet`, `${stage.server.http}/rooms/quiet`]);
     assert.deepEqual(page.complaints, []);
   });
 
@@ -166,7 +67,7 @@ describe("the chat page", { timeout: 10 * TEST_MS }, () => {
     assert.equal(await textOf(other, "rtt-count"), "0", "other people's messages are not our round trips");
   });
 
-  it("shows HTML in a message as text and runs none of it", async () => {
+  it("row 44 shows HTML in a message as text and runs none of it", async () => {
     const [one, two] = [await openTab("markup"), await openTab("markup")];
     const markup = `<img src=x onerror="window.ran = true"><script>window.ran = true</script><b>bold</b>`;
     await say(one, markup);
@@ -270,6 +171,44 @@ describe("the chat page", { timeout: 10 * TEST_MS }, () => {
     await until(page, "the old room open", () => /^Open · old$/.test(document.getElementById("state").textContent));
   });
 
+  it("names who is here where the room lists them, and follows who comes and goes", async () => {
+    const users = ["<b>ann</b>", ...Array.from({ length: 19 }, (_, i) => `user ${String(i).padStart(2, "0")}`)];
+    const room = { users: 25, members: 30, position: "" };
+    const prepare = async (page) => {
+      await page.setRequestInterception(true);
+      page.on("request", async (request) => {
+        const { pathname } = new URL(request.url());
+        const answer = { "/rooms/listed": room, "/rooms/listed/presence": { users: users.map((user) => ({ user, connections: 1 })) } }[pathname];
+        if (pathname === "/rooms/listed") room.position = await page.evaluate(() => written(visit.place));
+        if (answer) await request.respond({ contentType: "application/json", body: JSON.stringify(answer) });
+        else await request.continue();
+      });
+    };
+    const page = await openTab("listed", { prepare });
+    await until(page, "the names", () => !document.getElementById("here").hidden);
+    assert.equal(await textOf(page, "here"), `Here: ${users.join(", ")} and 5 more`);
+    await page.evaluate(() => {
+      visit.noticed(visit.place.offset + 1, { join: "a newcomer" });
+      visit.noticed(visit.place.offset + 1, { leave: "user 03" });
+      visit.noticed(visit.place.offset, { leave: "user 04" });  // told before
+      visit.noticed(visit.place.offset + 1, { topic: "tea" });
+    });
+    const named = ["<b>ann</b>", "a newcomer", ...users.filter((user) => !/ann|03/.test(user))];
+    assert.equal(await textOf(page, "here"), `Here: ${named.join(", ")} and 5 more`);
+    assert.deepEqual((await messages(page, "note")).slice(1), ["a newcomer is here", "user 03 has gone", '{"topic":"tea"}']);
+    room.users = 0;
+    await page.evaluate(() => { visit.checkAt = 0; });
+    await until(page, "the names gone", () => document.getElementById("here").hidden);
+  });
+
+  it("says how many messages a slow connection was spared", async () => {
+    const page = await openTab("slow");
+    await page.evaluate(() => visit.link.received('{"type":"notice","notice":{"skipped":7}}'));
+    assert.deepEqual(await messages(page, "gap"), ["7 messages were skipped here: this connection was too slow for the room."]);
+    await say(page, "still here");
+    await untilMessages(page, 1);
+  });
+
   it("refuses room names that no address can carry", async () => {
     const page = await openTab(null);
     const refused = [
@@ -359,7 +298,7 @@ describe("the chat page", { timeout: 10 * TEST_MS }, () => {
     await say(page, "欢迎大哥光临!");
     await say(page, "Just now. Two cups, and the long story you promised.");
     await say(other, "<b>Markup</b> is only text here,\nand a new line is a new line.");
-    await other.evaluate(() => visit.socket.send(new Uint8Array(20_480)));
+    await other.evaluate(() => visit.link.socket.send(JSON.stringify({ base64: btoa("x".repeat(20_480)) })));
     await say(page, `A_word_without_a_gap_${"that_goes_on_".repeat(12)}`);
     await untilMessages(page, 5);
     const unnamed = await page.evaluate(() =>
