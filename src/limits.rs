@@ -226,6 +226,8 @@ limits! {
         "Length of a room's name.";
     room_log_bytes_max: Bytes = 4 << 20,
         "Publications a room keeps for its slow members; one further behind is closed with 1013, and who publishes waits while half of it is unsent.";
+    static_bytes_max: Bytes = 4 << 20,
+        "Length of a file that is served; a longer one is answered 404, since a file is read whole while all wait.";
     poll_wait_max: Time = 60_000,
         "Time a request may wait for the next publication.";
     idempotency_keys_max: Count = 1024,

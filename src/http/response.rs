@@ -165,7 +165,10 @@ impl Response {
         for (name, value) in &self.headers {
             write_header(out, name, value);
         }
-        write_header(out, "content-length", &self.body.len().to_string());
+        // RFC 9110 §8.6: none in a 204, and in a 304 only that of the body which is not sent again.
+        if !matches!(self.status, 204 | 304) {
+            write_header(out, "content-length", &self.body.len().to_string());
+        }
         if last {
             write_header(out, "connection", "close");
         }
