@@ -3,7 +3,9 @@
 
 mod binary;
 mod client;
+mod files;
 mod library;
+mod reload;
 mod routes;
 mod sockets;
 mod tls;
