@@ -492,7 +492,7 @@ mod tests {
         let summary = Settings::from_toml(text, Path::new("")).unwrap().summary();
         let want = "listens on 127.0.0.1:8080\n\
             routes\n  \
-            /prices/{room}  rooms, history of 1 message, 64KiB, 300s, replays 1, members only read\n  \
+            /prices/{room}  rooms, history of 1 message, 64KiB, 5m, replays 1, members only read\n  \
             /news           room `news`, no history, 2 messages per 1s at most\n\
             differs from the defaults\n  \
             deflate = true (false)\n  \

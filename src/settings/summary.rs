@@ -1,5 +1,7 @@
 //! What settings make, in a few lines for whoever checks them.
 
+use std::time::Duration;
+
 use super::Settings;
 use crate::app::{Listing, Mode, Route};
 use crate::http::origin::OriginPolicy;
@@ -67,7 +69,7 @@ fn describe(route: &Route) -> Vec<String> {
             "history of {}, {}, {}",
             messages(keep.messages as u64),
             Unit::Bytes.show(keep.bytes as u64),
-            Unit::Time.show(keep.age.as_millis() as u64)
+            time(keep.age)
         )),
         Mode::Echo => {}
     }
@@ -89,10 +91,7 @@ fn describe(route: &Route) -> Vec<String> {
             format!("subprotocols {}{required}", route.subprotocols.join(" "))
         }),
         route.message_bytes_max.map(|max| format!("messages of {} at most", Unit::Bytes.show(max as u64))),
-        route.rate.map(|rate| {
-            let per = Unit::Time.show(rate.per.as_millis() as u64);
-            format!("{} per {per} at most", messages(rate.messages.into()))
-        }),
+        route.rate.map(|rate| format!("{} per {} at most", messages(rate.messages.into()), time(rate.per))),
     ];
     said.extend(options.into_iter().flatten());
     said
@@ -100,4 +99,13 @@ fn describe(route: &Route) -> Vec<String> {
 
 fn messages(count: u64) -> String {
     if count == 1 { "1 message".to_owned() } else { format!("{count} messages") }
+}
+
+/// In the longest unit that says it exactly.
+fn time(time: Duration) -> String {
+    match time.as_millis() as u64 {
+        ms if ms > 0 && ms.is_multiple_of(3_600_000) => format!("{}h", ms / 3_600_000),
+        ms if ms > 0 && ms.is_multiple_of(60_000) => format!("{}m", ms / 60_000),
+        ms => Unit::Time.show(ms),
+    }
 }

@@ -3,6 +3,7 @@
 
 mod binary;
 mod client;
+mod examples;
 mod files;
 mod library;
 mod reload;
