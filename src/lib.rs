@@ -66,7 +66,7 @@ pub mod ws;
 pub use auth::{Gate, Right, Visitor};
 pub use conn::{Closed, ClosedBy};
 pub use engine::handler::{Admission, Handler};
-pub use engine::{Context, Exchange, Opening, Reply, SendError};
+pub use engine::{Context, Exchange, Opening, Reply, Rules, SendError};
 pub use http::head::Request;
 pub use http::origin::OriginPolicy;
 pub use http::response::{Refusal, Response};

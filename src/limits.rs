@@ -28,6 +28,15 @@ impl Unit {
         parse_scaled(text.trim(), units)
     }
 
+    /// Writes a number the way [`Unit::parse`] reads it.
+    pub fn show(self, value: u64) -> String {
+        match self {
+            Unit::Count => value.to_string(),
+            Unit::Bytes => show_scaled(value, &[("MiB", 1 << 20), ("KiB", 1 << 10)], ""),
+            Unit::Time => show_scaled(value, &[("s", 1000)], "ms"),
+        }
+    }
+
     /// What is accepted, in words.
     pub fn words(self) -> &'static str {
         match self {
@@ -59,12 +68,7 @@ impl Limit {
 
     /// The value in `limits`, written the way [`Limit::parse_into`] reads it.
     pub fn show(&self, limits: &Limits) -> String {
-        let value = (self.get)(limits);
-        match self.unit {
-            Unit::Count => value.to_string(),
-            Unit::Bytes => show_scaled(value, &[("MiB", 1 << 20), ("KiB", 1 << 10)], ""),
-            Unit::Time => show_scaled(value, &[("s", 1000)], "ms"),
-        }
+        self.unit.show((self.get)(limits))
     }
 
     /// Sets this limit from its written form.
@@ -222,6 +226,8 @@ limits! {
         "Length of a room's name.";
     room_log_bytes_max: Bytes = 4 << 20,
         "Publications a room keeps for its slow members; one further behind is closed with 1013, and who publishes waits while half of it is unsent.";
+    static_bytes_max: Bytes = 4 << 20,
+        "Length of a file that is served; a longer one is answered 404, since a file is read whole while all wait.";
     poll_wait_max: Time = 60_000,
         "Time a request may wait for the next publication.";
     idempotency_keys_max: Count = 1024,
@@ -249,6 +255,33 @@ limits! {
 }
 
 impl Limits {
+    /// The limits that a running server keeps: what they size is made when it starts.
+    pub const FIXED: &'static [&'static str] = &[
+        "accept_backlog",
+        "connections_max",
+        "receive_buffer",
+        "events_max",
+        "spare_bytes_max",
+        "room_log_bytes_max",
+        "inbox_messages_max",
+        "inbox_bytes_max",
+    ];
+
+    /// Takes over what can change while a server runs; returns the names of those that differ and stay as they are.
+    pub fn adopt(&mut self, new: &Limits) -> Vec<&'static str> {
+        let mut stay = Vec::new();
+        for limit in Self::TABLE {
+            let value = (limit.get)(new);
+            let is_fixed = Self::FIXED.contains(&limit.name);
+            if !is_fixed {
+                (limit.set)(self, value);
+            } else if value != (limit.get)(self) {
+                stay.push(limit.name);
+            }
+        }
+        stay
+    }
+
     /// Says which limits contradict each other, in a sentence for each.
     pub fn contradictions(&self) -> Vec<String> {
         let rules = [
@@ -287,6 +320,19 @@ mod tests {
             assert_eq!(limits, Limits::default(), "{}", limit.name);
         }
         assert_eq!(Limits::default().contradictions(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_running_server_takes_over_what_it_can_and_names_what_stays() {
+        for name in Limits::FIXED {
+            assert!(Limit::named(name).is_some(), "{name}");
+        }
+        let mut limits = Limits::default();
+        let new =
+            Limits { walk_slice: 7, connections_max: 7, head_deadline: Duration::ZERO, ..limits.clone() };
+        assert_eq!(limits.adopt(&new), ["connections_max"]);
+        assert_eq!(limits, Limits { walk_slice: 7, head_deadline: Duration::ZERO, ..Limits::default() });
+        assert_eq!(limits.adopt(&limits.clone()), [""; 0]);
     }
 
     #[test]

@@ -2,49 +2,116 @@
 #![forbid(unsafe_code)]
 
 use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use fanline::app::App;
+use fanline::app::{App, Files};
 use fanline::limits::Limits;
-use fanline::settings::{Settings, SettingsError};
-use fanline::{Builder, Server};
+use fanline::settings::{Settings, SettingsError, Task};
+use fanline::{Builder, Rules, Server};
 
 fn main() -> ExitCode {
-    let settings = match Settings::read(std::env::args_os(), |name| std::env::var(name).ok()) {
-        Ok(settings) => settings,
-        Err(SettingsError::Flags(error)) => error.exit(),
-        Err(SettingsError::Invalid(why)) => return fail(&why),
-    };
-    match serve(settings) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error.to_string()),
+    match Task::read(std::env::args_os(), env) {
+        Ok(Task::Check(file)) => check(&file),
+        Ok(Task::Serve(settings)) => match serve(*settings) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&format!("fanline: {error}")),
+        },
+        Err(error) => match error {
+            SettingsError::Flags(error) => error.exit(),
+            SettingsError::Invalid(why) => fail(&format!("fanline: {why}")),
+            SettingsError::File(mistakes) => fail(&mistakes),
+        },
     }
 }
 
+fn env(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 fn fail(why: &str) -> ExitCode {
-    eprintln!("fanline: {why}");
+    eprintln!("{why}");
     ExitCode::from(2)
+}
+
+/// Says what a configuration file makes, or what is wrong with it.
+fn check(file: &Path) -> ExitCode {
+    match Settings::from_file(file) {
+        Ok(settings) => {
+            println!("{}: ok\n{}", file.display(), settings.summary());
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(&words(error)),
+    }
+}
+
+fn words(error: SettingsError) -> String {
+    match error {
+        SettingsError::Flags(error) => error.to_string(),
+        SettingsError::Invalid(why) | SettingsError::File(why) => why,
+    }
 }
 
 fn serve(settings: Settings) -> std::io::Result<()> {
     eprintln!("open files: {}", raise_open_files());
     eprintln!("limits: {}", describe(&settings.limits));
+    let app = application(&settings)?;
     let mut builder: Builder = Server::builder();
     for addr in &settings.listen {
         let named = |error| std::io::Error::other(format!("cannot listen on `{addr}`: {error}"));
         builder = builder.listen(addr.as_str()).map_err(named)?;
     }
     let server = builder
-        .limits(settings.limits)
-        .origins(settings.origins)
+        .limits(settings.limits.clone())
+        .origins(settings.origins.clone())
         .deflate(settings.deflate)
         .stop_on_signals()
-        .bind(App::new(settings.routes))?;
+        .bind(app)?;
+    let listen = settings.listen;
+    let server = server.on_hangup(move |app, rules| match reload(app, rules, &listen) {
+        Ok(said) => eprintln!("{said}"),
+        Err(why) => eprintln!("{why}\nreload: the configuration stays as it was"),
+    })?;
     for addr in server.local_addrs() {
         println!("listening on http://{addr}");
     }
     std::io::stdout().flush()?;
     server.run()
+}
+
+/// What is made anew at a reload: all that stands between a request and its room.
+fn application(settings: &Settings) -> std::io::Result<App> {
+    let open = |folder: &PathBuf| {
+        let named = |error| std::io::Error::other(format!("static: `{}`: {error}", folder.display()));
+        Files::open(folder).map_err(named)
+    };
+    let files = settings.static_folder.as_ref().map(open).transpose()?;
+    Ok(App::new(settings.routes.clone()).with_files(files))
+}
+
+/// Reads flags, variables and the file anew, and takes over what can change; says what that was, or why nothing did.
+fn reload(app: &mut App, rules: &mut Rules, listen: &[String]) -> Result<String, String> {
+    let settings = Settings::read(std::env::args_os(), env).map_err(words)?;
+    let Some(file) = &settings.file else {
+        return Ok("reload: there is no configuration file to read".to_owned());
+    };
+    *app = application(&settings).map_err(|error| error.to_string())?;
+    rules.origins = settings.origins.clone();
+    rules.deflate = settings.deflate;
+    let mut stay: Vec<String> =
+        rules.limits.adopt(&settings.limits).into_iter().map(|name| format!("limits.{name}")).collect();
+    if settings.listen != listen {
+        stay.insert(0, "listen".to_owned());
+    }
+    let stays = match stay.is_empty() {
+        true => String::new(),
+        false => format!("; only a restart changes {}", stay.join(", ")),
+    };
+    let routes = match settings.routes.len() {
+        1 => "1 route".to_owned(),
+        count => format!("{count} routes"),
+    };
+    Ok(format!("reload: {} with {routes}{stays}", file.display()))
 }
 
 /// One connection is one open file, so the process takes all it may have.

@@ -48,6 +48,18 @@ impl<H: Handler> Server<H> {
         self.handle.clone()
     }
 
+    /// Calls `reload` whenever SIGHUP comes, which would end the process otherwise: it may change the handler, and the
+    /// rules but for [`Limits::FIXED`], under the connections that are open.
+    ///
+    /// It runs between two turns of the loop, so nobody is served meanwhile.
+    ///
+    /// # Errors
+    /// Where the signal cannot be had.
+    pub fn on_hangup(mut self, reload: impl FnMut(&mut H, &mut Rules) + Send + 'static) -> io::Result<Self> {
+        self.reactor.on_hangup(reload)?;
+        Ok(self)
+    }
+
     /// Serves until it is shut down; then every connection has been closed and its handler told.
     ///
     /// # Errors

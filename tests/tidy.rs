@@ -36,8 +36,8 @@ const LEVELS: &[&[(&str, &[&str])]] = &[
     &[("server", &[])],
     // What the library shows to the outside; the binary's own parts use it as anybody would.
     &[("lib", &[])],
-    &[("app", &["base64", "serde", "serde_json", "uuid"])],
-    &[("settings", &["clap", "serde", "toml"])],
+    &[("app", &["base64", "rustix", "serde", "serde_json", "uuid"])],
+    &[("settings", &["clap", "serde", "strsim", "toml"])],
     &[("main", &["rustix"])],
 ];
 
@@ -61,6 +61,7 @@ const CRATES: &[&str] = &[
     "simdutf8",
     "slab",
     "socket2",
+    "strsim",
     "toml",
     "uuid",
     "zlib_rs",

@@ -109,7 +109,7 @@ impl App {
 
     /// The route whose options a room has: the first that leads to it.
     fn route_of(&self, room: &str) -> Result<&Route, Refusal> {
-        self.routes.iter().find(|route| route.leads_to(room)).ok_or(Refusal::NotFound)
+        self.routes.iter().map(|route| &**route).find(|route| route.leads_to(room)).ok_or(Refusal::NotFound)
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod api;
 mod envelope;
+mod files;
 mod route;
 mod time;
 
@@ -12,6 +13,7 @@ use crate::{
     Context, Encoding, Exchange, Handler, Join, Joined, Message, Opening, Presence, Refusal, Reply, Request,
     Response, Start,
 };
+pub use files::Files;
 pub use route::{InvalidPattern, Listing, Mode, Pattern, Rate, Route};
 
 const PAGE: &str = include_str!("page.html");
@@ -21,14 +23,16 @@ pub const SUBPROTOCOL: &str = "fanline.v1";
 
 /// Echo and chat rooms, by path.
 pub struct App {
-    routes: Vec<Route>,
+    routes: Vec<Arc<Route>>,
     gate: Gate,
+    files: Option<Files>,
 }
 
 /// What the application keeps of a connection: its route, its room where the route has rooms, and the rest only where
 /// there is any.
 pub struct Place {
-    route: u16,
+    /// Its own, whatever the table becomes.
+    route: Arc<Route>,
     room: Option<Arc<str>>,
     guest: Option<Box<Guest>>,
 }
@@ -66,7 +70,14 @@ impl Allowance {
 impl App {
     /// An application with these routes, open to everybody; the first that matches a path serves it.
     pub fn new(routes: Vec<Route>) -> Self {
-        Self { routes, gate: Gate::default() }
+        let routes = routes.into_iter().map(Arc::new).collect();
+        Self { routes, gate: Gate::default(), files: None }
+    }
+
+    /// Serves the files of a folder at `/static/`.
+    pub fn with_files(mut self, files: Option<Files>) -> Self {
+        self.files = files;
+        self
     }
 
     /// Says who may do what.
@@ -76,12 +87,9 @@ impl App {
     }
 
     /// The first route for a path, and the room it leads to.
-    fn find(&self, path: &str) -> Option<(u16, &Route, String)> {
-        self.routes
-            .iter()
-            .zip(0..)
-            .find_map(|(route, number)| route.pattern.matches(path).map(|captured| (number, route, captured)))
-            .map(|(number, route, captured)| (number, route, route.room_for(&captured)))
+    fn find(&self, path: &str) -> Option<(&Arc<Route>, String)> {
+        let mut matching = self.routes.iter().map(|route| (route, route.pattern.matches(path)));
+        matching.find_map(|(route, captured)| captured.map(|captured| (route, route.room_for(&captured))))
     }
 
     /// Joins the room of a route, from where the request says.
@@ -125,14 +133,19 @@ impl Handler for App {
             _ if !is_get => Refusal::MethodNotAllowed("GET, HEAD").into(),
             "/" => page(request).into(),
             "/healthz" => Response::text(200, "ok").into(),
-            path if self.find(path).is_some() => Refusal::UpgradeRequired.into(),
-            _ => Refusal::NotFound.into(),
+            path => match (path.strip_prefix(files::PREFIX), &self.files) {
+                (Some(path), Some(files)) => {
+                    files.serve(request, path, exchange.limits().static_bytes_max).into()
+                }
+                (Some(_), None) | (None, _) if self.find(path).is_some() => Refusal::UpgradeRequired.into(),
+                (Some(_), None) | (None, _) => Refusal::NotFound.into(),
+            },
         }
     }
 
     fn open(&mut self, opening: &mut Opening<'_>) -> Result<Place, Response> {
         let request = opening.request();
-        let (number, route, room) = self.find(request.path()).ok_or(Refusal::NotFound)?;
+        let (route, room) = self.find(request.path()).ok_or(Refusal::NotFound)?;
         let visitor = self.gate.visitor(request, opening.peer_addr(), opening.now_ms())?;
         let mut preferred: Vec<&str> = route.subprotocols.iter().map(String::as_str).collect();
         if route.mode == Mode::Room {
@@ -165,15 +178,16 @@ impl Handler for App {
         if let Some(expires_ms) = visitor.expires_ms() {
             opening.expire_at(expires_ms);
         }
-        let may_publish = room.as_deref().is_none_or(|room| visitor.check(Right::Publish, room).is_ok());
+        let may = |room: &str| !route.read_only && visitor.check(Right::Publish, room).is_ok();
+        let may_publish = room.as_deref().is_none_or(may);
         let is_plain = !is_json && may_publish && route.rate.is_none() && !needs_user(route, &visitor);
         let allowance = Allowance { milli: u64::MAX, at_ms: opening.now_ms() };
         let guest = (!is_plain).then(|| Box::new(Guest { visitor, is_json, may_publish, allowance }));
-        Ok(Place { route: number, room, guest })
+        Ok(Place { route: route.clone(), room, guest })
     }
 
     fn message(&mut self, place: &mut Place, ctx: &mut Context<'_>, message: Message<'_>) {
-        let Some(route) = self.routes.get(usize::from(place.route)) else { return };
+        let route = &place.route;
         if route.message_bytes_max.is_some_and(|max| message.len() > max) {
             return ctx.close(1009, "longer than messages here may be").unwrap_or_default();
         }

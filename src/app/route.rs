@@ -29,6 +29,8 @@ pub struct Route {
     pub replay: usize,
     /// Whether its members are sent what they publish themselves.
     pub echo: bool,
+    /// Whether its members only read, and what they are sent is published over HTTP.
+    pub read_only: bool,
     /// Whether its members are listed.
     pub presence: Listing,
     /// Whether the first thing a client is sent is a new id of its own, as Tornado's chat does.
@@ -88,6 +90,7 @@ impl Route {
             },
             replay: 0,
             echo: true,
+            read_only: false,
             presence: Listing::Off,
             uid: false,
             template: None,
@@ -105,7 +108,7 @@ impl Route {
     }
 
     /// The room of a route whose path names none.
-    fn fixed_room(&self) -> String {
+    pub fn fixed_room(&self) -> String {
         self.room.clone().unwrap_or_else(|| self.pattern.to_room())
     }
 
@@ -171,6 +174,18 @@ impl fmt::Display for InvalidPattern {
 
 impl std::error::Error for InvalidPattern {}
 
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for segment in &self.segments {
+            match segment {
+                Segment::Literal(literal) => write!(f, "/{literal}")?,
+                Segment::Room => f.write_str("/{room}")?,
+            }
+        }
+        if self.segments.is_empty() { f.write_str("/") } else { Ok(()) }
+    }
+}
+
 impl Pattern {
     /// Reads a pattern such as `/chat/{room}`.
     ///
@@ -187,8 +202,19 @@ impl Pattern {
         if rooms > 1 || segments.iter().any(is_odd) { Err(invalid()) } else { Ok(Self { segments }) }
     }
 
+    /// The pattern of `/` alone.
+    pub fn root() -> Self {
+        Self { segments: Vec::new() }
+    }
+
+    /// Whether every path that `other` serves is served by this pattern, too.
+    pub fn covers(&self, other: &Pattern) -> bool {
+        let covers = |(own, others): (&Segment, &Segment)| own == others || *own == Segment::Room;
+        self.segments.len() == other.segments.len() && self.segments.iter().zip(&other.segments).all(covers)
+    }
+
     /// Whether the path names the room.
-    fn has_room(&self) -> bool {
+    pub fn has_room(&self) -> bool {
         self.segments.contains(&Segment::Room)
     }
 
@@ -284,6 +310,23 @@ mod tests {
             assert_eq!(route.leads_to(room), want, "{pattern} {room}");
         }
         assert!(!Route::new(Pattern::parse("/{room}").unwrap(), Mode::Echo).leads_to("x"));
+    }
+
+    #[test]
+    fn which_pattern_leaves_another_nothing() {
+        let rows = [
+            ("/chat/{room}", "/chat/lobby", true),
+            ("/chat/{room}", "/chat/{room}/", true),
+            ("/chat/lobby", "/chat/{room}", false),
+            ("/{room}", "/chat/lobby", false),
+            ("/{room}/ws", "/x/{room}", false),
+            ("/", "/", true),
+        ];
+        for (one, other, want) in rows {
+            let (one, other) = (Pattern::parse(one).unwrap(), Pattern::parse(other).unwrap());
+            assert_eq!(one.covers(&other), want, "{one} {other}");
+            assert_eq!(Pattern::parse(&one.to_string()).unwrap(), one);
+        }
     }
 
     #[test]

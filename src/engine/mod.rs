@@ -11,6 +11,7 @@ pub mod handler;
 mod open;
 mod peer;
 mod read;
+mod reload;
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -165,8 +165,8 @@ impl Response {
         for (name, value) in &self.headers {
             write_header(out, name, value);
         }
-        // RFC 9110 §8.6: a response that never has a body says nothing about its length.
-        if self.status != 204 {
+        // RFC 9110 §8.6: none in a 204, and in a 304 only that of the body which is not sent again.
+        if !matches!(self.status, 204 | 304) {
             write_header(out, "content-length", &self.body.len().to_string());
         }
         if last {

@@ -40,10 +40,14 @@ pub struct Reactor<H: Handler> {
     inbox: Arc<Inbox>,
     waker: Waker,
     signals: Option<Signals>,
+    reload: Option<Reload<H>>,
     metrics: Arc<Metrics>,
     limits: Limits,
     is_stopping: bool,
 }
+
+/// What is called on SIGHUP.
+type Reload<H> = Box<dyn FnMut(&mut H, &mut Rules) + Send>;
 
 /// Ends the sleep of a reactor from another thread.
 #[derive(Clone)]
@@ -84,7 +88,7 @@ impl<H: Handler> Reactor<H> {
         }
         let addrs = listeners.iter().map(Listener::local_addr).collect::<io::Result<_>>()?;
         let engine = Engine::new(handler, rules, metrics.clone(), Instant::now(), since_1970());
-        let (signals, is_stopping) = (None, false);
+        let (signals, reload, is_stopping) = (None, None, false);
         Ok(Self {
             poll,
             engine,
@@ -95,6 +99,7 @@ impl<H: Handler> Reactor<H> {
             inbox,
             waker,
             signals,
+            reload,
             metrics,
             limits,
             is_stopping,
@@ -106,8 +111,25 @@ impl<H: Handler> Reactor<H> {
     /// # Errors
     /// Where the signals cannot be had.
     pub fn with_signals(mut self) -> io::Result<Self> {
-        self.signals = Some(Signals::register(self.poll.registry(), Source::Signals.into())?);
+        self.signals()?.add_stop()?;
         Ok(self)
+    }
+
+    /// Calls this on SIGHUP.
+    ///
+    /// # Errors
+    /// Where the signal cannot be had.
+    pub fn on_hangup(&mut self, reload: impl FnMut(&mut H, &mut Rules) + Send + 'static) -> io::Result<()> {
+        self.reload = Some(Box::new(reload));
+        self.signals()?.add_reload()
+    }
+
+    fn signals(&mut self) -> io::Result<&mut Signals> {
+        let signals = match self.signals.take() {
+            Some(signals) => signals,
+            None => Signals::register(self.poll.registry(), Source::Signals.into())?,
+        };
+        Ok(self.signals.insert(signals))
     }
 
     /// The addresses listened on.
@@ -161,15 +183,7 @@ impl<H: Handler> Reactor<H> {
         for event in events {
             match Source::from(event.token()) {
                 Source::Waker => {}
-                Source::Signals => {
-                    let is_asked = self.signals.as_mut().is_some_and(Signals::asks_to_stop);
-                    if is_asked && self.is_stopping {
-                        // Asked a second time, it does not wait for anybody.
-                        self.engine.drop_all();
-                    } else if is_asked {
-                        self.inbox.stop();
-                    }
-                }
+                Source::Signals => self.obey_signals(),
                 Source::Listener(i) => {
                     if let Some(listener) = self.listeners.get_mut(i) {
                         listener.mark_ready();
@@ -180,6 +194,20 @@ impl<H: Handler> Reactor<H> {
                     self.engine.ready(id, event.is_readable(), event.is_writable(), hung_up);
                 }
             }
+        }
+    }
+
+    fn obey_signals(&mut self) {
+        let asked = self.signals.as_mut().map(Signals::take).unwrap_or_default();
+        if asked.stop && self.is_stopping {
+            // Asked a second time, it does not wait for anybody.
+            self.engine.drop_all();
+        } else if asked.stop {
+            self.inbox.stop();
+        }
+        if let Some(reload) = self.reload.as_mut().filter(|_| asked.reload) {
+            self.engine.reload(reload);
+            self.limits = self.engine.limits().clone();
         }
     }
 

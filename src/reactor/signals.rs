@@ -1,21 +1,48 @@
-//! The signals that ask a process to stop.
+//! The signals that ask a process to stop, or to read its configuration anew.
 
 use std::io;
 
 use mio::{Interest, Registry, Token};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-/// SIGINT and SIGTERM, as a source of events.
-pub(super) struct Signals(signal_hook_mio::v1_0::Signals);
+/// Signals as a source of events: none until one is asked for.
+pub(super) struct Signals {
+    source: signal_hook_mio::v1_0::Signals,
+}
+
+/// What came since the last look.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Asked {
+    pub(super) stop: bool,
+    pub(super) reload: bool,
+}
 
 impl Signals {
     pub(super) fn register(registry: &Registry, token: Token) -> io::Result<Self> {
-        let mut signals = signal_hook_mio::v1_0::Signals::new([SIGINT, SIGTERM])?;
-        registry.register(&mut signals, token, Interest::READABLE)?;
-        Ok(Self(signals))
+        let mut source = signal_hook_mio::v1_0::Signals::new([0; 0])?;
+        registry.register(&mut source, token, Interest::READABLE)?;
+        Ok(Self { source })
     }
 
-    pub(super) fn asks_to_stop(&mut self) -> bool {
-        self.0.pending().count() > 0
+    /// Also listens to SIGINT and SIGTERM.
+    pub(super) fn add_stop(&self) -> io::Result<()> {
+        self.source.add_signal(SIGINT)?;
+        self.source.add_signal(SIGTERM)
+    }
+
+    /// Also listens to SIGHUP.
+    pub(super) fn add_reload(&self) -> io::Result<()> {
+        self.source.add_signal(SIGHUP)
+    }
+
+    pub(super) fn take(&mut self) -> Asked {
+        let mut asked = Asked::default();
+        for signal in self.source.pending() {
+            match signal {
+                SIGHUP => asked.reload = true,
+                _ => asked.stop = true,
+            }
+        }
+        asked
     }
 }

@@ -74,6 +74,11 @@ impl Rooms {
         }
     }
 
+    /// Bounds from now on; the logs there are keep their length.
+    pub fn set_limits(&mut self, limits: &Limits) {
+        self.limits = limits.clone();
+    }
+
     /// Says what time it is, in milliseconds since 1970.
     pub fn set_now(&mut self, now_ms: u64) {
         self.now_ms = now_ms;

@@ -1,23 +1,30 @@
 //! What the binary is told: flags, environment variables and a configuration file, in this order of precedence.
 
+mod file;
+mod flags;
 mod routes;
+mod summary;
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use serde::Deserialize;
+use clap::ArgMatches;
 
-use routes::{LimitValue, RouteEntry};
+pub use file::Mistake;
+pub use flags::command;
 
-use crate::app::Route;
+use file::{Item, Source, Table};
+
+use crate::app::{Files, Route};
 use crate::http::origin::OriginPolicy;
 use crate::limits::{Limit, Limits};
 
 /// Everything the binary can be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
+    /// The configuration file that was read.
+    pub file: Option<PathBuf>,
     /// Addresses to listen on.
     pub listen: Vec<String>,
     /// Every bound.
@@ -26,6 +33,8 @@ pub struct Settings {
     pub origins: OriginPolicy,
     /// Whether permessage-deflate is agreed to.
     pub deflate: bool,
+    /// The folder whose files are served.
+    pub static_folder: Option<PathBuf>,
     /// What is where.
     pub routes: Vec<Route>,
 }
@@ -33,13 +42,24 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            file: None,
             listen: vec!["127.0.0.1:8080".into()],
             limits: Limits::default(),
             origins: OriginPolicy::Same,
             deflate: false,
+            static_folder: None,
             routes: Route::defaults(),
         }
     }
+}
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub enum Task {
+    /// Serve.
+    Serve(Box<Settings>),
+    /// Look at a configuration file.
+    Check(PathBuf),
 }
 
 /// Why the binary does not start, in words for the one who started it.
@@ -49,6 +69,25 @@ pub enum SettingsError {
     Flags(clap::Error),
     /// Something else is not understood.
     Invalid(String),
+    /// The configuration file is not understood; one line for each mistake, as `FILE:LINE: key: what is wrong`.
+    File(String),
+}
+
+impl Task {
+    /// Reads the command line, and what it asks for needs.
+    ///
+    /// # Errors
+    /// [`SettingsError`] with the flag, variable or key at fault.
+    pub fn read(
+        args: impl IntoIterator<Item = OsString>,
+        env: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, SettingsError> {
+        let flags = command().try_get_matches_from(args).map_err(SettingsError::Flags)?;
+        match flags.subcommand().and_then(|(_, check)| check.get_one::<PathBuf>("file")) {
+            Some(file) => Ok(Task::Check(file.clone())),
+            None => Settings::of(&flags, env).map(Box::new).map(Task::Serve),
+        }
+    }
 }
 
 impl Settings {
@@ -60,52 +99,78 @@ impl Settings {
         args: impl IntoIterator<Item = OsString>,
         env: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, SettingsError> {
-        let flags = command().try_get_matches_from(args).map_err(SettingsError::Flags)?;
-        let mut settings = Self::default();
-        let file =
-            flags.get_one::<PathBuf>("config").cloned().or_else(|| env("FANLINE_CONFIG").map(PathBuf::from));
-        if let Some(path) = file {
-            settings.apply_file(&path)?;
-        }
+        Self::of(&command().try_get_matches_from(args).map_err(SettingsError::Flags)?, env)
+    }
+
+    fn of(flags: &ArgMatches, env: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
+        let named = flags.get_one::<PathBuf>("config").cloned();
+        let mut settings = match named.or_else(|| env("FANLINE_CONFIG").map(PathBuf::from)) {
+            Some(path) => Self::from_file(&path)?,
+            None => Self::default(),
+        };
         settings.apply_env(env).map_err(SettingsError::Invalid)?;
-        settings.apply_flags(&flags).map_err(SettingsError::Invalid)?;
+        settings.apply_flags(flags).map_err(SettingsError::Invalid)?;
         match settings.limits.contradictions().as_slice() {
             [] => Ok(settings),
             some => Err(SettingsError::Invalid(some.join("\n"))),
         }
     }
 
-    fn apply_file(&mut self, path: &Path) -> Result<(), SettingsError> {
-        let in_file = |why: String| SettingsError::Invalid(format!("{}: {why}", path.display()));
-        let text = std::fs::read_to_string(path).map_err(|error| in_file(error.to_string()))?;
-        self.apply_toml(&text).map_err(in_file)
-    }
-
-    /// Takes over what a configuration file says.
+    /// Reads a configuration file; it has to be good by itself, whatever the flags say.
     ///
     /// # Errors
-    /// A sentence with the key at fault.
-    pub fn apply_toml(&mut self, text: &str) -> Result<(), String> {
-        let file: File = toml::from_str(text).map_err(|error| error.to_string())?;
-        if let Some(listen) = file.listen {
+    /// [`SettingsError::File`] with every mistake in it.
+    pub fn from_file(path: &Path) -> Result<Self, SettingsError> {
+        let shown = path.display();
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| SettingsError::File(format!("{shown}: {error}")))?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let settings = Self::from_toml(&text, folder).map_err(|mistakes| {
+            let lines: Vec<String> = mistakes.iter().map(|mistake| format!("{shown}:{mistake}")).collect();
+            SettingsError::File(lines.join("\n"))
+        })?;
+        Ok(Self { file: Some(path.to_owned()), ..settings })
+    }
+
+    /// Takes over what the text of a configuration file says; paths in it are meant from `folder`.
+    ///
+    /// # Errors
+    /// Every mistake in it, in the order of the lines.
+    pub fn from_toml(text: &str, folder: &Path) -> Result<Self, Vec<Mistake>> {
+        let source = Source::new(text);
+        let mut settings = Self::default();
+        settings.apply_table(source.parse(), &source, folder);
+        match source.into_mistakes() {
+            mistakes if mistakes.is_empty() => Ok(settings),
+            mistakes => Err(mistakes),
+        }
+    }
+
+    fn apply_table(&mut self, mut table: Table<'_, '_>, source: &Source<'_>, folder: &Path) {
+        if let Some(listen) = read_listen(&mut table) {
             self.listen = listen;
         }
-        if let Some(origins) = file.origins {
-            self.origins = parse_origins(&origins)?;
+        let origins = table.texts("origins").unwrap_or_default();
+        for origin in origins.iter().filter(|origin| !is_origin(&origin.value)) {
+            table.wrong(origin.at, "origins", not_an_origin(&origin.value));
         }
-        self.deflate = file.deflate.unwrap_or(self.deflate);
-        for (name, value) in &file.limits {
-            let limit = Limit::named(name).ok_or_else(|| format!("limits.{name}: there is no such limit"))?;
-            let text = match value {
-                LimitValue::Number(number) => number.to_string(),
-                LimitValue::Text(text) => text.clone(),
-            };
-            limit.parse_into(&mut self.limits, &text).map_err(|error| format!("limits.{error}"))?;
+        self.origins = policy(origins.into_iter().map(|origin| origin.value).collect());
+        self.deflate = table.flag("deflate").is_some_and(|deflate| deflate.value);
+        self.static_folder = table.text("static").map(|named| {
+            let path = folder.join(&named.value);
+            if let Err(error) = Files::open(&path) {
+                table.wrong(named.at, "static", format!("`{}` cannot be opened: {error}", path.display()));
+            }
+            path
+        });
+        if let Some(limits) = table.table("limits") {
+            self.limits = read_limits(source, limits);
         }
-        if !file.route.is_empty() {
-            self.routes = file.route.into_iter().map(RouteEntry::into_route).collect::<Result<_, _>>()?;
+        let routes = table.tables("route");
+        if !routes.is_empty() {
+            self.routes = routes::read(source, routes, &self.limits);
         }
-        Ok(())
+        table.finish();
     }
 
     fn apply_env(&mut self, env: impl Fn(&str) -> Option<String>) -> Result<(), String> {
@@ -114,11 +179,14 @@ impl Settings {
             self.listen = list(listen);
         }
         if let Some(origins) = env("FANLINE_ORIGINS") {
-            self.origins = parse_origins(&list(origins))?;
+            self.origins = parse_origins(list(origins))?;
         }
         if let Some(deflate) = env("FANLINE_DEFLATE") {
             let invalid = || format!("FANLINE_DEFLATE: `{deflate}` is neither true nor false");
             self.deflate = deflate.parse().map_err(|_| invalid())?;
+        }
+        if let Some(folder) = env("FANLINE_STATIC") {
+            self.static_folder = Some(folder.into());
         }
         for limit in Limits::TABLE {
             if let Some(text) = env(&format!("FANLINE_{}", limit.name.to_uppercase())) {
@@ -133,9 +201,12 @@ impl Settings {
             self.listen = listen.cloned().collect();
         }
         if let Some(origins) = flags.get_many::<String>("origin") {
-            self.origins = parse_origins(&origins.cloned().collect::<Vec<_>>())?;
+            self.origins = parse_origins(origins.cloned().collect())?;
         }
         self.deflate |= flags.get_flag("deflate");
+        if let Some(folder) = flags.get_one::<PathBuf>("static") {
+            self.static_folder = Some(folder.clone());
+        }
         for limit in Limits::TABLE {
             if let Some(text) = flags.get_one::<String>(limit.name) {
                 limit.parse_into(&mut self.limits, text).map_err(|error| format!("--{error}"))?;
@@ -145,73 +216,83 @@ impl Settings {
     }
 }
 
-/// The flags: the few that everybody needs, then one for each limit.
-pub fn command() -> Command {
-    let defaults = Limits::default();
-    let limits = Limits::TABLE.iter().map(|limit| {
-        Arg::new(limit.name)
-            .long(limit.name.replace('_', "-"))
-            .value_name(limit.show(&defaults))
-            .help(limit.reason)
-            .help_heading("Limits, each shown with its default")
-    });
-    Command::new("fanline")
-        .version(env!("CARGO_PKG_VERSION"))
-        .about("A WebSocket server on one thread: a room is a log, a connection is a cursor.")
-        .after_help(
-            "Every flag is also a variable, as FANLINE_LISTEN or FANLINE_WALK_SLICE, and a key of the file.\n\
-             Flags go before variables, variables before the file.",
-        )
-        .arg(
-            Arg::new("listen").long("listen").value_name("ADDR").action(ArgAction::Append).help(
-                "Address to listen on, 127.0.0.1:8080 unless given; may be repeated, and port 0 picks one",
-            ),
-        )
-        .arg(
-            Arg::new("config")
-                .long("config")
-                .value_name("FILE")
-                .value_parser(value_parser!(PathBuf))
-                .help("Configuration file (TOML)"),
-        )
-        .arg(Arg::new("origin").long("origin").value_name("ORIGIN").action(ArgAction::Append).help(
-            "Origin whose pages may connect besides the server's own, such as https://example.org; * for any",
-        ))
-        .arg(
-            Arg::new("deflate")
-                .long("deflate")
-                .action(ArgAction::SetTrue)
-                .help("Agree to permessage-deflate where a client offers it"),
-        )
-        .args(limits)
+fn read_listen(table: &mut Table<'_, '_>) -> Option<Vec<String>> {
+    let addrs = table.texts("listen")?;
+    if addrs.is_empty() && table.has_had("listen") {
+        table.wrong(table.at(), "listen", "names no address");
+    }
+    for (count, addr) in addrs.iter().enumerate() {
+        let is_addr = addr.value.parse::<SocketAddr>().is_ok()
+            || addr.value.rsplit_once(':').is_some_and(|(host, port)| {
+                !host.is_empty() && !host.contains([':', '/']) && port.parse::<u16>().is_ok()
+            });
+        if !is_addr {
+            let what = format!("`{}` is not an address such as 127.0.0.1:8080 or [::1]:8080", addr.value);
+            table.wrong(addr.at, "listen", what);
+        } else if !addr.value.ends_with(":0") && addrs[..count].iter().any(|other| other.value == addr.value)
+        {
+            table.wrong(addr.at, "listen", format!("`{}` stands there twice", addr.value));
+        }
+    }
+    Some(addrs.into_iter().map(|addr| addr.value).collect())
 }
 
-fn parse_origins(origins: &[String]) -> Result<OriginPolicy, String> {
-    if origins.iter().any(|origin| origin == "*") {
-        return Ok(OriginPolicy::Any);
+/// Reads the limits, and what is wrong between them.
+fn read_limits(source: &Source<'_>, table: Table<'_, '_>) -> Limits {
+    let mut limits = Limits::default();
+    let names: Vec<&str> = Limits::TABLE.iter().map(|limit| limit.name).collect();
+    let mut given: Vec<Item<&str>> = Vec::new();
+    for (name, text) in table.written("a number or text in quotes") {
+        let key = format!("limits.{}", name.value);
+        match Limit::named(&name.value) {
+            None => {
+                let near = file::did_you_mean(&name.value, &names);
+                source.wrong(name.at, key, format!("there is no such limit{near}"));
+            }
+            Some(limit) => {
+                if limit.parse_into(&mut limits, &text.value).is_err() {
+                    let what = format!("`{}` is not {}", text.value, limit.unit.words());
+                    source.wrong(text.at, key, what);
+                }
+                given.push(Item { value: limit.name, at: name.at });
+            }
+        }
     }
-    let is_origin = |origin: &&String| {
-        let rest = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
-        rest.is_some_and(|host| !host.is_empty() && !host.contains('/'))
-    };
+    for contradiction in limits.contradictions() {
+        // Both sides may stand in the file; the later of them is where the contradiction came in.
+        let named = given.iter().filter(|name| contradiction.split(' ').any(|word| word == name.value));
+        let at = named.max_by_key(|name| name.at);
+        source.wrong(
+            at.map_or(0, |name| name.at),
+            format!("limits.{}", at.map_or("", |name| name.value)),
+            contradiction,
+        );
+    }
+    limits
+}
+
+fn parse_origins(origins: Vec<String>) -> Result<OriginPolicy, String> {
     match origins.iter().find(|origin| !is_origin(origin)) {
-        Some(origin) => Err(format!("origins: `{origin}` is not an origin such as https://example.org")),
-        None if origins.is_empty() => Ok(OriginPolicy::Same),
-        None => Ok(OriginPolicy::Listed(origins.to_vec())),
+        Some(origin) => Err(format!("origins: {}", not_an_origin(origin))),
+        None => Ok(policy(origins)),
     }
 }
 
-/// The configuration file. A key that is not here is an error that names it.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    listen: Option<Vec<String>>,
-    origins: Option<Vec<String>>,
-    deflate: Option<bool>,
-    #[serde(default)]
-    limits: BTreeMap<String, LimitValue>,
-    #[serde(default)]
-    route: Vec<RouteEntry>,
+fn policy(origins: Vec<String>) -> OriginPolicy {
+    match origins.is_empty() {
+        _ if origins.iter().any(|origin| origin == "*") => OriginPolicy::Any,
+        true => OriginPolicy::Same,
+        false => OriginPolicy::Listed(origins),
+    }
+}
+
+fn is_origin(origin: &str) -> bool {
+    let rest = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+    origin == "*" || rest.is_some_and(|host| !host.is_empty() && !host.contains('/'))
+}
+
+fn not_an_origin(origin: &str) -> String {
+    format!("`{origin}` is not an origin such as https://example.org")
 }
 
 #[cfg(test)]
@@ -223,7 +304,7 @@ mod tests {
         let get = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
         Settings::read(args, get).map_err(|error| match error {
             SettingsError::Flags(error) => error.to_string(),
-            SettingsError::Invalid(why) => why,
+            SettingsError::Invalid(why) | SettingsError::File(why) => why,
         })
     }
 
@@ -246,8 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_file_and_what_is_wrong_with_others() {
-        let mut settings = Settings::default();
+    fn a_configuration_file_is_read() {
         let file = "
             listen = ['127.0.0.1:9000']
             origins = ['https://example.org']
@@ -261,24 +341,174 @@ mod tests {
             greeting = '欢迎大哥光临!'
             exit_word = 'exit'
             subprotocols = ['chat', 'superchat']
-            subprotocol_required = true";
-        settings.apply_toml(file).unwrap();
+            subprotocol_required = true
+            history = { messages = 7, age = '1m' }
+            replay = 7
+            rate = { messages = 3, per = '1s' }";
+        let settings = Settings::from_toml(file, Path::new("")).unwrap();
         assert_eq!((settings.limits.message_bytes_max, settings.limits.walk_slice), (1 << 20, 64));
-        assert_eq!(settings.routes.len(), 1);
-        assert_eq!(settings.routes[0].subprotocols, ["chat", "superchat"]);
+        let [route] = settings.routes.as_slice() else { panic!("{:?}", settings.routes) };
+        assert_eq!(route.subprotocols, ["chat", "superchat"]);
+        assert_eq!((route.keep.messages, route.keep.bytes, route.keep.age.as_secs()), (7, 64 << 10, 60));
+        assert_eq!((route.replay, route.rate.map(|rate| rate.messages)), (7, Some(3)));
+        let nothing = Settings::from_toml("# nothing", Path::new("")).unwrap();
+        assert_eq!(nothing, Settings::default());
+    }
+
+    /// The mistakes of a file, each as it is printed.
+    fn mistakes(text: &str) -> Vec<String> {
+        let mistakes = Settings::from_toml(text, Path::new("/nowhere")).unwrap_err();
+        mistakes.iter().map(Mistake::to_string).collect()
+    }
+
+    #[test]
+    fn every_mistake_is_found_with_its_line() {
+        let room = "[[route]]\npath = '/x'\nmode = 'room'\n";
         let rows = [
-            ("nonsense = 1", "nonsense"),
-            ("[limits]\nnonsense = 1", "limits.nonsense"),
-            ("[limits]\nwalk_slice = '1KiB'", "limits.walk_slice"),
-            ("origins = ['example.org']", "origins"),
-            ("[[route]]\npath = 'x'\nmode = 'echo'", "route.path"),
-            ("[[route]]\npath = '/x'\nmode = 'other'", "mode"),
-            ("[[route]]\npath = '/x'\nmode = 'echo'\ncolour = 1", "colour"),
-            ("[[route]]\npath = '/x'\nmode = 'echo'\nsubprotocol_required = true", "subprotocol_required"),
+            ("nonsense = 1", "1: nonsense: there is no such key"),
+            ("\norigin = []", "2: origin: there is no such key; did you mean `origins`?"),
+            ("listen = '127.0.0.1:1'", "1: listen: expected a list of texts in brackets, found a string"),
+            ("listen = ['127.0.0.1']", "1: listen: `127.0.0.1` is not an address"),
+            ("listen = []", "1: listen: names no address"),
+            ("listen = ['x:1',\n'x:1']", "2: listen: `x:1` stands there twice"),
+            ("listen = ['x:1',\n2]", "2: listen: expected text in quotes, found an integer"),
+            ("deflate = 'yes'", "1: deflate: expected true or false, found a string"),
+            ("origins = ['example.org']", "1: origins: `example.org` is not an origin"),
+            ("static = 'here'", "1: static: `/nowhere/here` cannot be opened: No such file"),
+            ("limits = 3", "1: limits: expected a table, found an integer"),
+            ("[limits]\nnonsense = 1", "2: limits.nonsense: there is no such limit"),
+            (
+                "[limits]\nmesage_bytes_max = 1",
+                "2: limits.mesage_bytes_max: there is no such limit; did you mean `message_bytes_max`?",
+            ),
+            ("[limits]\nwalk_slice = '1KiB'", "2: limits.walk_slice: `1KiB` is not a whole number"),
+            ("[limits]\nwalk_slice = true", "2: limits.walk_slice: expected a number or text in quotes"),
+            ("[limits]\nwalk_slice = -1", "2: limits.walk_slice: `-1` is not a whole number"),
+            (
+                "[limits]\noutbound_bytes_low = '3MiB'\nwalk_slice = 3\noutbound_bytes_high = '2MiB'",
+                "4: limits.outbound_bytes_high: outbound_bytes_low is above outbound_bytes_high",
+            ),
+            ("[[route]]\nmode = 'echo'", "1: route.path: is missing"),
+            ("[[route]]\npath = '/x'", "1: route.mode: is missing"),
+            ("[[route]]\npath = 'x'\nmode = 'echo'", "2: route.path: `x` is not a path"),
+            ("[[route]]\npath = '/a/../b'\nmode = 'echo'", "2: route.path: `/a/../b` has a dot segment"),
+            ("[[route]]\npath = '/%41'\nmode = 'echo'", "2: route.path: `/%41` is matched decoded"),
+            (
+                "[[route]]\npath = '/x'\nmode = 'other'",
+                "3: route.mode: `other` is none of \"room\", \"echo\"",
+            ),
+            (
+                "[[route]]\npath = '/x'\nmode = 'echo'\necho = false",
+                "4: route.echo: means nothing on a route",
+            ),
+            ("[[route]]\npath = '/{room}'\nmode = 'room'\nroom = 'x'", "4: route.room: is never used"),
+            (&format!("{room}colour = 1"), "4: route.colour: there is no such key"),
+            (&format!("{room}room = ''"), "4: route.room: is empty"),
+            (&format!("{room}exit_word = ''"), "4: route.exit_word: is empty"),
+            (&format!("{room}subprotocol_required = true"), "4: route.subprotocol_required: there are no"),
+            (&format!("{room}subprotocols = ['a', 'a b']"), "4: route.subprotocols: `a b` is not a token"),
+            (&format!("{room}subprotocols = ['a',\n'a']"), "5: route.subprotocols: `a` stands there twice"),
+            (&format!("{room}template = 'hello'"), "4: route.template: has no {text}"),
+            (&format!("{room}presence = 'yes'"), "4: route.presence: `yes` is none of \"off\", \"on\","),
+            (&format!("{room}replay = 101"), "4: route.replay: 101 is more than the 100 that history keeps"),
+            (&format!("{room}replay = 1\nhistory.messages = 0"), "4: route.replay: there is no history"),
+            (
+                &format!("{room}history = {{ mesages = 1 }}"),
+                "4: route.history.mesages: there is no such key; did",
+            ),
+            (&format!("{room}history = {{ age = 5 }}"), "4: route.history.age: `5` is not a time"),
+            (&format!("{room}message_bytes_max = '17MiB'"), "4: route.message_bytes_max: is above limits."),
+            (&format!("{room}rate = {{ messages = 0, per = '1s' }}"), "4: route.rate.messages: is 0"),
+            (&format!("{room}rate = {{ messages = 1 }}"), "4: route.rate.per: is missing"),
+            (&format!("{room}\n{room}"), "6: route.path: `/x` has a route on line 2 already"),
+            (
+                &format!("[[route]]\npath = '/{{room}}'\nmode = 'room'\n{room}"),
+                "5: route.path: `/x` is never reached: `/{room}` on line 2 takes all its paths",
+            ),
+            (
+                &format!("{room}[[route]]\npath = '/y'\nmode = 'room'\nroom = 'x'\nhistory.messages = 1"),
+                "5: route.history: the room `x` keeps another history on line 2",
+            ),
+            ("route = 3", "1: route: expected tables, each under [[route]], found an integer"),
+            ("listen = \n", "1: this is not TOML: "),
         ];
-        for (text, named) in rows {
-            let why = Settings::default().apply_toml(text).unwrap_err();
-            assert!(why.contains(named), "{text}: {why}");
+        for (text, want) in rows {
+            let found = mistakes(text);
+            assert!(found.len() == 1 && found[0].starts_with(want), "{text}\nwant {want}\nfound {found:#?}");
+        }
+    }
+
+    #[test]
+    fn all_mistakes_of_a_file_are_told_in_one_go() {
+        let text = "listen = ['here']
+            deflate = 1
+            colour = 'red'
+            [limits]
+            walk_slice = 'x'
+            flush_budget = 0
+            [[route]]
+            path = /a
+            mode = 'room'
+            template = 'x'
+            [[route]]
+            mode = 'rom'
+            rate = { messages = 0, par = 1 }";
+        let lines: Vec<String> =
+            mistakes(text).iter().map(|it| it.split(' ').take(2).collect::<Vec<_>>().join(" ")).collect();
+        let want = [
+            "1: listen:",
+            "2: deflate:",
+            "3: colour:",
+            "5: limits.walk_slice:",
+            "6: limits.flush_budget:",
+            "8: this",
+            "10: route.template:",
+            "11: route.path:",
+            "12: route.mode:",
+            "13: route.rate.messages:",
+            "13: route.rate.par:",
+            "13: route.rate.per:",
+        ];
+        assert_eq!(lines, want, "{:#?}", mistakes(text));
+    }
+
+    #[test]
+    fn the_summary_says_what_a_file_makes() {
+        let text = "
+            deflate = true
+            [limits]
+            walk_slice = 7
+            [[route]]
+            path = '/prices/{room}'
+            mode = 'room'
+            read_only = true
+            history = { messages = 1 }
+            replay = 1
+            [[route]]
+            path = '/news/'
+            mode = 'room'
+            history = { messages = 0 }
+            rate = { messages = 2, per = '1s' }";
+        let summary = Settings::from_toml(text, Path::new("")).unwrap().summary();
+        let want = "listens on 127.0.0.1:8080\n\
+            routes\n  \
+            /prices/{room}  rooms, history of 1 message, 64KiB, 5m, replays 1, members only read\n  \
+            /news           room `news`, no history, 2 messages per 1s at most\n\
+            differs from the defaults\n  \
+            deflate = true (false)\n  \
+            limits.walk_slice = 7 (32)";
+        assert_eq!(summary, want);
+    }
+
+    #[test]
+    fn the_long_help_has_every_limit_and_the_short_one_none() {
+        let (short, long) = (command().render_help().to_string(), command().render_long_help().to_string());
+        for limit in Limits::TABLE {
+            let flag = format!("--{}", limit.name.replace('_', "-"));
+            assert!(long.contains(&flag) && !short.contains(&flag), "{flag}");
+        }
+        for flag in ["--listen", "--config", "--static", "--origin", "--deflate", "check FILE"] {
+            assert!(long.contains(flag) && short.contains(flag), "{flag}");
         }
     }
 

@@ -2,144 +2,226 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
-
+use super::file::{Item, Source, Table};
 use crate::Keep;
 use crate::app::{Listing, Mode, Pattern, Rate, Route};
-use crate::limits::Unit;
+use crate::limits::{Limits, Unit};
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-pub(super) enum LimitValue {
-    Number(u64),
-    Text(String),
+/// The keys that mean nothing where there is no room.
+const ROOM_KEYS: &[&str] = &["room", "history", "replay", "echo", "read_only", "presence", "template"];
+
+/// Reads all routes, and what is wrong between them.
+pub(super) fn read(source: &Source<'_>, tables: Vec<Table<'_, '_>>, limits: &Limits) -> Vec<Route> {
+    let routes: Vec<Item<Route>> = tables.into_iter().filter_map(|table| read_one(table, limits)).collect();
+    for (count, route) in routes.iter().enumerate() {
+        for earlier in &routes[..count] {
+            compare(source, earlier, route);
+        }
+    }
+    routes.into_iter().map(|route| route.value).collect()
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RouteEntry {
-    path: String,
-    mode: ModeEntry,
-    room: Option<String>,
-    greeting: Option<String>,
-    exit_word: Option<String>,
-    #[serde(default)]
-    subprotocols: Vec<String>,
-    #[serde(default)]
-    subprotocol_required: bool,
-    history: Option<HistoryEntry>,
-    #[serde(default)]
-    replay: usize,
-    echo: Option<bool>,
-    #[serde(default)]
-    presence: ListingEntry,
-    #[serde(default)]
-    uid: bool,
-    template: Option<String>,
-    message_bytes_max: Option<LimitValue>,
-    rate: Option<RateEntry>,
+/// Two routes that want the same: the earlier one gets it.
+fn compare(source: &Source<'_>, earlier: &Item<Route>, later: &Item<Route>) {
+    let (one, other) = (&earlier.value, &later.value);
+    let line = source.line(earlier.at);
+    if one.pattern == other.pattern {
+        let what = format!("`{}` has a route on line {line} already", other.pattern);
+        source.wrong(later.at, "route.path", what);
+    } else if one.pattern.covers(&other.pattern) {
+        let what = format!(
+            "`{}` is never reached: `{}` on line {line} takes all its paths",
+            other.pattern, one.pattern
+        );
+        source.wrong(later.at, "route.path", what);
+    }
+    let has_one_room = |route: &Route| route.mode == Mode::Room && !route.pattern.has_room();
+    let share = has_one_room(one) && has_one_room(other) && one.fixed_room() == other.fixed_room();
+    if share && one.keep != other.keep {
+        let what = format!("the room `{}` keeps another history on line {line}", other.fixed_room());
+        source.wrong(later.at, "route.history", what);
+    }
+}
+
+/// Reads one route; `None` where it has no usable path or mode. Every key is looked at in any case.
+fn read_one(mut table: Table<'_, '_>, limits: &Limits) -> Option<Item<Route>> {
+    let at = table.at();
+    let path = table.text("path");
+    if path.is_none() && !table.has_had("path") {
+        table.wrong(at, "path", "is missing");
+    }
+    let modes = [("room", Mode::Room), ("echo", Mode::Echo)];
+    let mode = table.choice("mode", &modes);
+    if mode.is_none() && !table.has_had("mode") {
+        table.wrong(at, "mode", "is missing: \"room\" or \"echo\"");
+    }
+    if matches!(mode, Some(Item { value: Mode::Echo, .. })) {
+        for key in ROOM_KEYS {
+            if let Some(at) = table.find(key) {
+                table.wrong(at, key, "means nothing on a route of mode \"echo\", which has no room");
+            }
+        }
+    }
+    let pattern = path.and_then(|path| read_path(&table, path));
+    let has_room = pattern.as_ref().is_some_and(|pattern| pattern.value.has_room());
+    let plain = Route::new(
+        pattern.as_ref().map_or(Pattern::root(), |pattern| pattern.value.clone()),
+        mode.as_ref().map_or(Mode::Room, |mode| mode.value),
+    );
+    let keep = read_history(&mut table).unwrap_or(plain.keep);
+    let subprotocols = read_subprotocols(&mut table);
+    let route = Route {
+        room: read_room(&mut table, has_room, limits),
+        greeting: filled(&mut table, "greeting"),
+        exit_word: filled(&mut table, "exit_word"),
+        subprotocol_required: read_required(&mut table, &subprotocols),
+        subprotocols,
+        replay: read_replay(&mut table, keep),
+        keep,
+        echo: table.flag("echo").is_none_or(|echo| echo.value),
+        read_only: table.flag("read_only").is_some_and(|read_only| read_only.value),
+        presence: read_presence(&mut table),
+        uid: table.flag("uid").is_some_and(|uid| uid.value),
+        template: read_template(&mut table),
+        message_bytes_max: read_bytes_max(&mut table, limits),
+        rate: read_rate(&mut table),
+        ..plain
+    };
+    table.finish();
+    mode?;
+    pattern.map(|pattern| Item { value: route, at: pattern.at })
+}
+
+fn read_path(table: &Table<'_, '_>, path: Item<String>) -> Option<Item<Pattern>> {
+    match Pattern::parse(&path.value) {
+        Ok(_) if path.value.split('/').any(|segment| matches!(segment, "." | "..")) => {
+            table.wrong(path.at, "path", format!("`{}` has a dot segment, which no request has", path.value));
+            None
+        }
+        Ok(_) if path.value.contains('%') => {
+            let what = format!("`{}` is matched decoded: write the characters themselves", path.value);
+            table.wrong(path.at, "path", what);
+            None
+        }
+        Ok(pattern) => Some(Item { value: pattern, at: path.at }),
+        Err(error) => {
+            table.wrong(path.at, "path", error.to_string());
+            None
+        }
+    }
+}
+
+/// A text that is to have something in it.
+fn filled(table: &mut Table<'_, '_>, key: &'static str) -> Option<String> {
+    let text = table.text(key)?;
+    if text.value.is_empty() {
+        table.wrong(text.at, key, "is empty");
+    }
+    Some(text.value)
+}
+
+fn read_room(table: &mut Table<'_, '_>, has_room: bool, limits: &Limits) -> Option<String> {
+    let room = table.text("room")?;
+    let what = match room.value.len() {
+        _ if has_room => "is never used: the path names the room".to_owned(),
+        0 => "is empty".to_owned(),
+        len if len > limits.room_name_bytes_max => {
+            format!("has {len} bytes, more than room_name_bytes_max")
+        }
+        _ => return Some(room.value),
+    };
+    table.wrong(room.at, "room", what);
+    None
+}
+
+fn read_subprotocols(table: &mut Table<'_, '_>) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for name in table.texts("subprotocols").unwrap_or_default() {
+        if !crate::http::response::is_header(&name.value, "") {
+            table.wrong(name.at, "subprotocols", format!("`{}` is not a token", name.value));
+        } else if names.contains(&name.value) {
+            table.wrong(name.at, "subprotocols", format!("`{}` stands there twice", name.value));
+        }
+        names.push(name.value);
+    }
+    names
+}
+
+fn read_required(table: &mut Table<'_, '_>, subprotocols: &[String]) -> bool {
+    let Some(required) = table.flag("subprotocol_required") else { return false };
+    if required.value && subprotocols.is_empty() {
+        table.wrong(required.at, "subprotocol_required", "there are no subprotocols to require");
+    }
+    required.value
 }
 
 /// What a room keeps: each of the three, or what it keeps anyway; `messages = 0` is nothing.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct HistoryEntry {
-    messages: Option<usize>,
-    bytes: Option<LimitValue>,
-    age: Option<LimitValue>,
+fn read_history(table: &mut Table<'_, '_>) -> Option<Keep> {
+    let mut history = table.table("history")?;
+    let messages = history.amount("messages", Unit::Count);
+    let bytes = history.amount("bytes", Unit::Bytes);
+    let age = history.amount("age", Unit::Time);
+    history.finish();
+    Some(Keep {
+        messages: messages.map_or(Route::KEEP.messages, |messages| messages.value as usize),
+        bytes: bytes.map_or(Route::KEEP.bytes, |bytes| bytes.value as usize),
+        age: age.map_or(Route::KEEP.age, |age| Duration::from_millis(age.value)),
+    })
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RateEntry {
-    messages: u32,
-    per: LimitValue,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum ListingEntry {
-    #[default]
-    Off,
-    On,
-    Announced,
-}
-
-impl LimitValue {
-    fn read(&self, name: &str, unit: Unit) -> Result<u64, String> {
-        let text = match self {
-            LimitValue::Number(number) => number.to_string(),
-            LimitValue::Text(text) => text.clone(),
-        };
-        unit.parse(&text).ok_or_else(|| format!("route.{name}: `{text}` is not {}", unit.words()))
+fn read_replay(table: &mut Table<'_, '_>, keep: Keep) -> usize {
+    let Some(replay) = table.amount("replay", Unit::Count) else { return 0 };
+    if keep.is_nothing() && replay.value > 0 {
+        table.wrong(replay.at, "replay", "there is no history to replay");
+    } else if replay.value as usize > keep.messages {
+        let what = format!("{} is more than the {} that history keeps", replay.value, keep.messages);
+        table.wrong(replay.at, "replay", what);
     }
+    replay.value as usize
 }
 
-impl HistoryEntry {
-    fn into_keep(self) -> Result<Keep, String> {
-        let bytes = self.bytes.map(|bytes| bytes.read("history.bytes", Unit::Bytes)).transpose()?;
-        let age = self.age.map(|age| age.read("history.age", Unit::Time)).transpose()?;
-        Ok(Keep {
-            messages: self.messages.unwrap_or(Route::KEEP.messages),
-            bytes: bytes.map_or(Route::KEEP.bytes, |bytes| bytes as usize),
-            age: age.map_or(Route::KEEP.age, Duration::from_millis),
-        })
+fn read_presence(table: &mut Table<'_, '_>) -> Listing {
+    let choices = [("off", Listing::Off), ("on", Listing::On), ("announced", Listing::Announced)];
+    table.choice("presence", &choices).map_or(Listing::Off, |presence| presence.value)
+}
+
+fn read_template(table: &mut Table<'_, '_>) -> Option<String> {
+    let template = table.text("template")?;
+    if !template.value.contains("{text}") {
+        table.wrong(template.at, "template", "has no {text}, so that what is said would be lost");
     }
+    Some(template.value)
 }
 
-impl RateEntry {
-    fn into_rate(self) -> Result<Rate, String> {
-        let per = Duration::from_millis(self.per.read("rate.per", Unit::Time)?);
-        match self.messages == 0 || per.is_zero() {
-            true => Err("route.rate: at least one message, in at least 1ms".to_owned()),
-            false => Ok(Rate { messages: self.messages, per }),
+fn read_bytes_max(table: &mut Table<'_, '_>, limits: &Limits) -> Option<usize> {
+    let bytes_max = table.amount("message_bytes_max", Unit::Bytes)?;
+    if bytes_max.value as usize > limits.message_bytes_max {
+        table.wrong(
+            bytes_max.at,
+            "message_bytes_max",
+            format!(
+                "is above limits.message_bytes_max, {}",
+                Unit::Bytes.show(limits.message_bytes_max as u64)
+            ),
+        );
+    }
+    Some(bytes_max.value as usize)
+}
+
+fn read_rate(table: &mut Table<'_, '_>) -> Option<Rate> {
+    let mut rate = table.table("rate")?;
+    let (messages, per) = (rate.amount("messages", Unit::Count), rate.amount("per", Unit::Time));
+    for (key, value) in [("messages", &messages), ("per", &per)] {
+        match value {
+            Some(Item { value: 0, at }) => rate.wrong(*at, key, "is 0, which allows nothing"),
+            Some(_) => {}
+            None if rate.has_had(key) => {}
+            None => rate.wrong(rate.at(), key, "is missing: a rate is so many messages per a time"),
         }
     }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum ModeEntry {
-    Echo,
-    Room,
-}
-
-impl RouteEntry {
-    pub(super) fn into_route(self) -> Result<Route, String> {
-        let pattern = Pattern::parse(&self.path).map_err(|error| format!("route.path: {error}"))?;
-        let mode = match self.mode {
-            ModeEntry::Echo => Mode::Echo,
-            ModeEntry::Room => Mode::Room,
-        };
-        let is_token = |name: &String| crate::http::response::is_header(name, "");
-        if let Some(name) = self.subprotocols.iter().find(|name| !is_token(name)) {
-            return Err(format!("route.subprotocols: `{name}` is not a token"));
-        }
-        if self.subprotocol_required && self.subprotocols.is_empty() {
-            return Err(format!("route.subprotocol_required: {} has no subprotocols", self.path));
-        }
-        let bytes_max =
-            self.message_bytes_max.map(|max| max.read("message_bytes_max", Unit::Bytes)).transpose()?;
-        let plain = Route::new(pattern, mode);
-        Ok(Route {
-            room: self.room,
-            greeting: self.greeting,
-            exit_word: self.exit_word,
-            subprotocols: self.subprotocols,
-            subprotocol_required: self.subprotocol_required,
-            keep: self.history.map(HistoryEntry::into_keep).transpose()?.unwrap_or(plain.keep),
-            replay: self.replay,
-            echo: self.echo.unwrap_or(true),
-            presence: match self.presence {
-                ListingEntry::Off => Listing::Off,
-                ListingEntry::On => Listing::On,
-                ListingEntry::Announced => Listing::Announced,
-            },
-            uid: self.uid,
-            template: self.template,
-            message_bytes_max: bytes_max.map(|max| max as usize),
-            rate: self.rate.map(RateEntry::into_rate).transpose()?,
-            ..plain
-        })
+    if let Some(Item { at, .. }) = messages.as_ref().filter(|messages| messages.value > u64::from(u32::MAX)) {
+        rate.wrong(*at, "messages", format!("is above {}", u32::MAX));
     }
+    rate.finish();
+    Some(Rate { messages: messages?.value as u32, per: Duration::from_millis(per?.value) })
 }

@@ -6,6 +6,7 @@ mod handlers;
 mod history;
 mod http;
 mod pipe;
+mod reload;
 mod rooms;
 mod storms;
 mod world;

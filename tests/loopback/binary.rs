@@ -1,36 +1,49 @@
 //! The binary: what it prints, serves and obeys.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 
 use crate::client::{closed, connect, get, text};
 
 /// The binary in a process of its own, ended with it.
 pub struct Process {
     child: Child,
+    said: Lines<BufReader<ChildStderr>>,
     pub addrs: Vec<SocketAddr>,
 }
 
 impl Process {
     /// Starts it and waits for as many listeners as it was given.
     pub fn start(args: &[&str]) -> Self {
-        let mut child = fanline(args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = fanline(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let said = BufReader::new(child.stderr.take().unwrap()).lines();
         let count = args.iter().filter(|arg| **arg == "--listen").count();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let addr = |line: String| line.strip_prefix("listening on http://").unwrap().parse().unwrap();
         let addrs = lines.take(count).map(|line| addr(line.unwrap())).collect();
-        Self { child, addrs }
+        Self { child, said, addrs }
     }
 
     pub fn addr(&self) -> SocketAddr {
         self.addrs[0]
     }
 
-    /// Sends a signal by name and waits for the exit code.
-    fn end(mut self, signal: &str) -> Option<i32> {
+    /// Sends a signal by name.
+    pub fn signal(&self, signal: &str) {
         let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
         assert!(status.success());
+    }
+
+    /// Waits for a line on stderr that begins like this; what comes before it is passed over.
+    pub fn said(&mut self, begin: &str) -> String {
+        let mut lines = self.said.by_ref().map(Result::unwrap);
+        lines.find(|line| line.starts_with(begin)).unwrap_or_else(|| panic!("it never says {begin}"))
+    }
+
+    /// Sends a signal by name and waits for the exit code.
+    fn end(mut self, signal: &str) -> Option<i32> {
+        self.signal(signal);
         self.child.wait().unwrap().code()
     }
 }
@@ -43,14 +56,14 @@ impl Drop for Process {
     }
 }
 
-fn fanline(args: &[&str]) -> Command {
+pub fn fanline(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fanline"));
     command.args(args).stdin(Stdio::null());
     command
 }
 
 /// Runs it to its end: exit code and what it says on stderr.
-fn refused(args: &[&str]) -> (Option<i32>, String) {
+pub fn refused(args: &[&str]) -> (Option<i32>, String) {
     let mut child = fanline(args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut said = String::new();
     child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
@@ -63,12 +76,13 @@ fn row_17_of_part_2_without_descriptors_who_comes_is_told_and_later_ones_are_ser
     let mut child = Command::new("sh")
         .args(["-c", &server])
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     let line = BufReader::new(child.stdout.take().unwrap()).lines().next().unwrap().unwrap();
     let addr: SocketAddr = line.strip_prefix("listening on http://").unwrap().parse().unwrap();
-    let _ended = Process { child, addrs: vec![addr] };
+    let said = BufReader::new(child.stderr.take().unwrap()).lines();
+    let _ended = Process { child, said, addrs: vec![addr] };
     let mut served = Vec::new();
     let mut told = 0;
     for _ in 0..60 {

@@ -3,8 +3,11 @@
 
 mod binary;
 mod client;
+mod examples;
+mod files;
 mod library;
 mod push;
+mod reload;
 mod routes;
 mod sockets;
 mod tls;

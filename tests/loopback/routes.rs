@@ -73,12 +73,12 @@ fn row_12_the_tutorials_paths_lead_where_their_pages_expect() {
     {
         let (mut a, mut b) = (connect(server.addr(), path), connect(server.addr(), path));
         a.send("hello".into()).unwrap();
-        // Some of these routes greet; what was sent comes after that.
+        // Some of these routes greet, or send an id; what was sent comes after that.
         let mut heard = text(&mut b);
-        if heard != "hello" {
+        if !heard.ends_with("hello") {
             heard = text(&mut b);
         }
-        assert_eq!(heard, "hello", "{path}");
+        assert!(heard.ends_with("hello"), "{path}: {heard}");
     }
 }
 

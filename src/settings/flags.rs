@@ -1,0 +1,73 @@
+//! The command line: the few flags that everybody needs, one for each limit, and `check`.
+
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, Command, value_parser};
+
+use crate::limits::Limits;
+
+/// What the binary understands.
+pub fn command() -> Command {
+    Command::new("fanline")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("A WebSocket server on one thread: a room is a log, a connection is a cursor.")
+        .override_usage("fanline [OPTIONS]\n       fanline check FILE")
+        .after_help(
+            "Without options it serves /chat/<room> and a chat page on http://127.0.0.1:8080.\n\
+             With --help it also lists the limits, each of them a flag.",
+        )
+        .after_long_help(
+            "Every flag is also a variable, such as FANLINE_LISTEN or FANLINE_WALK_SLICE, and a key of the file, the \
+             limits under [limits]. Flags go before variables, variables before the file.\n\n\
+             SIGHUP reads the file anew, SIGINT and SIGTERM close every connection and end the server.",
+        )
+        .args_conflicts_with_subcommands(true)
+        .disable_help_subcommand(true)
+        .subcommand(
+            Command::new("check")
+                .about("Say what a configuration file makes, or every mistake in it (exit code 2)")
+                .arg(file("file").required(true).help("The file; nothing is started")),
+        )
+        .arg(
+            Arg::new("listen")
+                .short('l')
+                .long("listen")
+                .value_name("ADDR")
+                .action(ArgAction::Append)
+                .help("Address to listen on, may be repeated; port 0 picks one [default: 127.0.0.1:8080]"),
+        )
+        .arg(file("config").short('c').long("config").help("Configuration file (TOML): routes, limits, rights"))
+        .arg(
+            file("static")
+                .long("static")
+                .value_name("DIR")
+                .help("Folder whose files are served at /static/"),
+        )
+        .arg(Arg::new("origin").long("origin").value_name("ORIGIN").action(ArgAction::Append).help(
+            "Origin whose pages may connect besides the server's own, such as https://example.org; * for any",
+        ))
+        .arg(
+            Arg::new("deflate")
+                .long("deflate")
+                .action(ArgAction::SetTrue)
+                .help("Agree to permessage-deflate where a client offers it"),
+        )
+        .args(limits())
+}
+
+fn file(name: &'static str) -> Arg {
+    Arg::new(name).value_name("FILE").value_parser(value_parser!(PathBuf))
+}
+
+/// A flag for each limit; they are many, so only the long help shows them.
+fn limits() -> impl Iterator<Item = Arg> {
+    let defaults = Limits::default();
+    Limits::TABLE.iter().map(move |limit| {
+        Arg::new(limit.name)
+            .long(limit.name.replace('_', "-"))
+            .value_name(limit.show(&defaults))
+            .help(limit.reason)
+            .help_heading("Limits, each shown with its default")
+            .hide_short_help(true)
+    })
+}
