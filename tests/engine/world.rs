@@ -102,8 +102,7 @@ impl Handler for Scribe {
             Some("only me") => ctx.send("only you").unwrap(),
             Some("big") => ctx.send(&[b'x'; 10_000]).unwrap(),
             Some(text) if text.starts_with("to ") => {
-                let room = text.split(' ').nth(1).unwrap();
-                drop(ctx.publish(room, message));
+                ctx.publish(text.split(' ').nth(1).unwrap(), message);
             }
             _ => drop(ctx.publish(path, message)),
         }
