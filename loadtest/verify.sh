@@ -11,6 +11,7 @@
 #   FANLINE_CACHE    where virtual environments are kept between runs (default ~/.cache/fanline)
 #   VERIFY_SECONDS   the time for everything together (default 900)
 #   CHROMIUM         the browser, where it is not Debian's
+#   FUZZ_SECONDS     how long each fuzz target runs (default 20)
 #   SCREENSHOTS      a folder for the browser test's pictures (default target/verify/screenshots)
 #
 # Each step's output is in target/verify/<step>.log.
@@ -28,11 +29,11 @@ TAIL_LINES=60      # of a failed step's log
 PYTHONS=(python3 python3.14 python3.13 python3.12 python3.11)
 SKIPPED=77         # the exit code that says "could not run here, and why is in the log"
 
-STEPS=(fmt clippy docs build tests doctests benches conform autobahn idle push instructions interop browser)
+STEPS=(fmt clippy docs build tests doctests benches fuzz conform autobahn idle push instructions interop browser)
 
 # Seconds a step may take, were it alone on a small machine; compiling from nothing is in them.
 declare -A LIMIT=(
-  [setup]=400 [fmt]=60 [clippy]=300 [docs]=240 [build]=400 [tests]=500 [doctests]=200 [benches]=240
+  [setup]=400 [fmt]=60 [clippy]=300 [docs]=240 [build]=400 [tests]=500 [doctests]=200 [benches]=240 [fuzz]=480
   [conform]=180 [autobahn]=360 [idle]=180 [push]=120 [instructions]=180 [interop]=240 [browser]=240
 )
 
@@ -49,6 +50,23 @@ step_idle()     { cargo loadtest idle --bytes-max 512; }
 step_push()     { cargo loadtest push --subscribers 50 --rate 50 --seconds 1 --warmup 0.2 --late-max 1 --waited-max 1; }
 step_benches()  { cargo test --benches --locked; }
 step_instructions() { benches/count.sh; }
+
+# Each target for a while over its corpus, and whatever comes to the fuzzer's mind.
+step_fuzz() {
+  local passed=0 failed=0 target
+  cargo fuzz --version >/dev/null 2>&1 || cargo install cargo-fuzz --version '^0.13' --locked || return
+  for target in $(cargo fuzz list); do
+    # Coverage is the compiler's own, and stable Rust has it, but does not say so.
+    if RUSTC_BOOTSTRAP=1 cargo fuzz run "$target" --sanitizer none -- \
+      -max_total_time="${FUZZ_SECONDS:-20}" -max_len=4096 -verbosity=0; then
+      passed=$((passed + 1))
+    else
+      failed=$((failed + 1))
+    fi
+  done
+  echo "$passed passed, $failed failed, 0 skipped"
+  [ "$failed" = 0 ]
+}
 
 # Each package for itself, as `cargo loadtest` builds them: built together they would share their dependencies'
 # features, and everything would be compiled once more when the first run asks for less.
@@ -96,6 +114,7 @@ count_docs()     { count_exit "$@"; }
 count_build()    { count_exit "$@"; }
 count_doctests() { count_cargo "$1"; }
 count_benches()  { count_criterion "$1"; }
+count_fuzz()     { count_plain "$1" | skips_fail; }
 count_conform()  { count_plain "$1" | skips_fail; }
 count_idle()     { count_plain "$1" | skips_fail || { grep -q bytes "$1" && count_exit "$@"; }; }
 count_push()     { count_exit "$@"; }
