@@ -93,6 +93,7 @@ impl App {
                 exchange
                     .keep(room, route.keep)
                     .map_err(|_| Refusal::Unavailable("the room cannot be opened"))?;
+                exchange.rooms().set_lag(room, route.lag);
                 Ok(Reply::Events { room: room.to_owned(), start })
             }
             (Target::Messages(room), false) if request.method() == "POST" => {

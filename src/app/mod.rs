@@ -111,6 +111,7 @@ impl App {
         let join = Join { start, encoding, is_quiet: !route.echo, presence };
         let unavailable = |_| Refusal::Unavailable("the room cannot be joined");
         opening.keep(room, route.keep).map_err(unavailable)?;
+        opening.set_lag(room, route.lag);
         let joined = opening.join_as(room, &join).map_err(unavailable)?;
         // A reader of raw messages cannot be told later that something is missing.
         if !joined.recovered && encoding == Encoding::Raw {

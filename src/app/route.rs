@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::time;
-use crate::Keep;
+use crate::{Keep, Lag};
 
 /// One row of the route table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub struct Route {
     pub replay: usize,
     /// Whether its members are sent what they publish themselves.
     pub echo: bool,
+    /// What happens to members that are slow.
+    pub lag: Lag,
     /// Whether its members only read, and what they are sent is published over HTTP.
     pub read_only: bool,
     /// Whether its members are listed.
@@ -90,6 +92,7 @@ impl Route {
             },
             replay: 0,
             echo: true,
+            lag: Lag::Close,
             read_only: false,
             presence: Listing::Off,
             uid: false,

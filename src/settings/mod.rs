@@ -409,6 +409,10 @@ mod tests {
             (&format!("{room}subprotocols = ['a', 'a b']"), "4: route.subprotocols: `a b` is not a token"),
             (&format!("{room}subprotocols = ['a',\n'a']"), "5: route.subprotocols: `a` stands there twice"),
             (&format!("{room}template = 'hello'"), "4: route.template: has no {text}"),
+            (
+                &format!("{room}lag = 'drop'"),
+                "4: route.lag: `drop` is none of \"close\", \"skip\", \"latest\"",
+            ),
             (&format!("{room}presence = 'yes'"), "4: route.presence: `yes` is none of \"off\", \"on\","),
             (&format!("{room}replay = 101"), "4: route.replay: 101 is more than the 100 that history keeps"),
             (&format!("{room}replay = 1\nhistory.messages = 0"), "4: route.replay: there is no history"),
@@ -482,6 +486,7 @@ mod tests {
             path = '/prices/{room}'
             mode = 'room'
             read_only = true
+            lag = 'latest'
             history = { messages = 1 }
             replay = 1
             [[route]]
@@ -492,12 +497,49 @@ mod tests {
         let summary = Settings::from_toml(text, Path::new("")).unwrap().summary();
         let want = "listens on 127.0.0.1:8080\n\
             routes\n  \
-            /prices/{room}  rooms, history of 1 message, 64KiB, 5m, replays 1, members only read\n  \
+            /prices/{room}  rooms, history of 1 message, 64KiB, 5m, replays 1, slow members go on with the newest, members only read\n  \
             /news           room `news`, no history, 2 messages per 1s at most\n\
             differs from the defaults\n  \
             deflate = true (false)\n  \
             limits.walk_slice = 7 (32)";
         assert_eq!(summary, want);
+    }
+
+    #[test]
+    fn the_file_in_the_readme_is_good_and_names_what_a_restart_takes() {
+        let readme = include_str!("../../README.md");
+        let shown = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("public")).unwrap();
+        let settings = Settings::from_toml(shown, folder.path()).unwrap();
+        let [chat, prices] = settings.routes.as_slice() else { panic!("{:?}", settings.routes) };
+        let plain = Route::defaults().remove(1);
+        assert_eq!((&chat.pattern, chat.keep, chat.lag), (&plain.pattern, plain.keep, plain.lag));
+        assert_eq!((prices.fixed_room().as_str(), prices.lag), ("stocks", crate::Lag::Latest));
+        let stays = readme.split("What stays until a restart").nth(1).unwrap().split("\n\n").next().unwrap();
+        for name in Limits::FIXED {
+            assert!(stays.contains(&format!("`{name}`")), "{name}");
+        }
+        assert_eq!(stays.matches('`').count() / 2, Limits::FIXED.len() + 1, "those, and `listen`");
+    }
+
+    #[test]
+    fn a_file_that_is_cut_or_lacks_a_character_is_good_or_has_mistakes_on_its_lines() {
+        let shown = include_str!("../../examples/tutorials.toml");
+        let lines = shown.lines().count();
+        let cut = shown.char_indices().map(|(at, _)| shown[..at].to_owned());
+        let gap =
+            shown.char_indices().map(|(at, c)| format!("{}{}", &shown[..at], &shown[at + c.len_utf8()..]));
+        let quote = shown.char_indices().map(|(at, _)| format!("{}'[{{{}", &shown[..at], &shown[at..]));
+        let mut bad = 0;
+        for text in cut.chain(gap).chain(quote) {
+            if let Err(mistakes) = Settings::from_toml(&text, Path::new("")) {
+                assert!(!mistakes.is_empty() && mistakes.is_sorted());
+                assert!(mistakes.iter().all(|mistake| (1..=lines + 1).contains(&mistake.line)), "{text}");
+                bad += 1;
+            }
+        }
+        assert!(bad > 1000, "only {bad}");
     }
 
     #[test]

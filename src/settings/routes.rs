@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::file::{Item, Source, Table};
-use crate::Keep;
 use crate::app::{Listing, Mode, Pattern, Rate, Route};
 use crate::limits::{Limits, Unit};
+use crate::{Keep, Lag};
 
 /// The keys that mean nothing where there is no room.
-const ROOM_KEYS: &[&str] = &["room", "history", "replay", "echo", "read_only", "presence", "template"];
+const ROOM_KEYS: &[&str] = &["room", "history", "replay", "echo", "lag", "read_only", "presence", "template"];
 
 /// Reads all routes, and what is wrong between them.
 pub(super) fn read(source: &Source<'_>, tables: Vec<Table<'_, '_>>, limits: &Limits) -> Vec<Route> {
@@ -79,6 +79,7 @@ fn read_one(mut table: Table<'_, '_>, limits: &Limits) -> Option<Item<Route>> {
         replay: read_replay(&mut table, keep),
         keep,
         echo: table.flag("echo").is_none_or(|echo| echo.value),
+        lag: read_lag(&mut table),
         read_only: table.flag("read_only").is_some_and(|read_only| read_only.value),
         presence: read_presence(&mut table),
         uid: table.flag("uid").is_some_and(|uid| uid.value),
@@ -183,6 +184,11 @@ fn read_replay(table: &mut Table<'_, '_>, keep: Keep) -> usize {
 fn read_presence(table: &mut Table<'_, '_>) -> Listing {
     let choices = [("off", Listing::Off), ("on", Listing::On), ("announced", Listing::Announced)];
     table.choice("presence", &choices).map_or(Listing::Off, |presence| presence.value)
+}
+
+fn read_lag(table: &mut Table<'_, '_>) -> Lag {
+    let choices = [("close", Lag::Close), ("skip", Lag::Skip), ("latest", Lag::Latest)];
+    table.choice("lag", &choices).map_or(Lag::Close, |lag| lag.value)
 }
 
 fn read_template(table: &mut Table<'_, '_>) -> Option<String> {

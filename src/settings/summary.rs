@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Settings;
+use crate::Lag;
 use crate::app::{Listing, Mode, Route};
 use crate::http::origin::OriginPolicy;
 use crate::limits::{Limits, Unit};
@@ -76,6 +77,11 @@ fn describe(route: &Route) -> Vec<String> {
     let options = [
         (route.replay > 0).then(|| format!("replays {}", route.replay)),
         (!route.echo).then(|| "not back to the sender".to_owned()),
+        match route.lag {
+            Lag::Close => None,
+            Lag::Skip => Some("slow members skip and are told".to_owned()),
+            Lag::Latest => Some("slow members go on with the newest".to_owned()),
+        },
         route.read_only.then(|| "members only read".to_owned()),
         match route.presence {
             Listing::Off => None,
