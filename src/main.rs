@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use fanline::app::{App, Files};
 use fanline::limits::Limits;
-use fanline::settings::{Settings, SettingsError, Task};
+use fanline::settings::{Settings, SettingsError, Task, Tls};
 use fanline::{Builder, Rules, Server};
 
 fn main() -> ExitCode {
@@ -61,19 +61,26 @@ fn serve(settings: Settings) -> std::io::Result<()> {
         let named = |error| std::io::Error::other(format!("cannot listen on `{addr}`: {error}"));
         builder = builder.listen(addr.as_str()).map_err(named)?;
     }
+    for addr in &settings.tls.listen {
+        let named = |error| std::io::Error::other(format!("cannot listen on `{addr}`: {error}"));
+        builder = builder.listen_tls(addr.as_str()).map_err(named)?;
+    }
+    if let (Some(cert), Some(key)) = (&settings.tls.cert, &settings.tls.key) {
+        builder = builder.tls(cert, key);
+    }
     let server = builder
         .limits(settings.limits.clone())
         .origins(settings.origins.clone())
         .deflate(settings.deflate)
         .stop_on_signals()
         .bind(app)?;
-    let listen = settings.listen;
+    let listen = (settings.listen, settings.tls);
     let server = server.on_hangup(move |app, rules| match reload(app, rules, &listen) {
         Ok(said) => eprintln!("{said}"),
         Err(why) => eprintln!("{why}\nreload: the configuration stays as it was"),
     })?;
-    for addr in server.local_addrs() {
-        println!("listening on http://{addr}");
+    for (addr, is_tls) in server.listeners() {
+        println!("listening on {}://{addr}", if is_tls { "https" } else { "http" });
     }
     std::io::stdout().flush()?;
     server.run()
@@ -90,7 +97,7 @@ fn application(settings: &Settings) -> std::io::Result<App> {
 }
 
 /// Reads flags, variables and the file anew, and takes over what can change; says what that was, or why nothing did.
-fn reload(app: &mut App, rules: &mut Rules, listen: &[String]) -> Result<String, String> {
+fn reload(app: &mut App, rules: &mut Rules, listen: &(Vec<String>, Tls)) -> Result<String, String> {
     let settings = Settings::read(std::env::args_os(), env).map_err(words)?;
     let Some(file) = &settings.file else {
         return Ok("reload: there is no configuration file to read".to_owned());
@@ -100,8 +107,11 @@ fn reload(app: &mut App, rules: &mut Rules, listen: &[String]) -> Result<String,
     rules.deflate = settings.deflate;
     let mut stay: Vec<String> =
         rules.limits.adopt(&settings.limits).into_iter().map(|name| format!("limits.{name}")).collect();
-    if settings.listen != listen {
+    if settings.listen != listen.0 {
         stay.insert(0, "listen".to_owned());
+    }
+    if settings.tls != listen.1 {
+        stay.push("tls".to_owned());
     }
     let stays = match stay.is_empty() {
         true => String::new(),

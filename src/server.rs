@@ -38,6 +38,11 @@ impl<H: Handler> Server<H> {
         self.reactor.local_addrs()
     }
 
+    /// As [`Server::local_addrs`], each with whether it speaks TLS.
+    pub fn listeners(&self) -> impl Iterator<Item = (SocketAddr, bool)> {
+        self.reactor.listeners()
+    }
+
     /// The port of the first listener; 0 without one.
     pub fn port(&self) -> u16 {
         self.local_addrs().first().map_or(0, SocketAddr::port)

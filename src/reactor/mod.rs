@@ -24,7 +24,7 @@ pub use listener::Listen;
 use listener::{Accepted, Listener};
 use signals::Signals;
 use socket::Stream;
-use tls::{Identity, TlsFiles};
+use tls::{Identity, TlsError, TlsFiles};
 use token::Source;
 
 /// A poller, its listeners, and the engine they drive.
@@ -132,6 +132,11 @@ impl<H: Handler> Reactor<H> {
         Ok(self.signals.insert(signals))
     }
 
+    /// The addresses listened on, each with whether it speaks TLS.
+    pub fn listeners(&self) -> impl Iterator<Item = (SocketAddr, bool)> {
+        self.addrs.iter().zip(&self.listeners).map(|(addr, listener)| (*addr, listener.is_tls()))
+    }
+
     /// The addresses listened on.
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.addrs
@@ -205,6 +210,9 @@ impl<H: Handler> Reactor<H> {
         } else if asked.stop {
             self.inbox.stop();
         }
+        if let Some(identity) = self.identity.as_mut().filter(|_| asked.reload) {
+            complain(identity.reload());
+        }
         if let Some(reload) = self.reload.as_mut().filter(|_| asked.reload) {
             self.engine.reload(reload);
             self.limits = self.engine.limits().clone();
@@ -218,8 +226,8 @@ impl<H: Handler> Reactor<H> {
                     Accepted::Stream(tcp) => {
                         let stream = match &mut self.identity {
                             Some(identity) if listener.is_tls() => {
-                                if let Some(Err(error)) = identity.reload_if_changed(now) {
-                                    eprintln!("fanline: the certificate in use is kept: {error}");
+                                if let Some(reloaded) = identity.reload_if_changed(now) {
+                                    complain(reloaded);
                                 }
                                 identity.wrap(tcp).map(|tls| Stream::Tls(Box::new(tls))).ok()
                             }
@@ -265,6 +273,13 @@ impl<H: Handler> Reactor<H> {
 impl<H: Handler> Drop for Reactor<H> {
     fn drop(&mut self) {
         self.inbox.close();
+    }
+}
+
+/// A pair that cannot be used changes nothing, but somebody has to be told.
+fn complain(reloaded: Result<(), TlsError>) {
+    if let Err(error) = reloaded {
+        eprintln!("the certificate in use is kept: {error}");
     }
 }
 

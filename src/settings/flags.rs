@@ -36,6 +36,15 @@ pub fn command() -> Command {
                 .action(ArgAction::Append)
                 .help("Address to listen on, may be repeated; port 0 picks one [default: 127.0.0.1:8080]"),
         )
+        .arg(
+            Arg::new("tls-listen")
+                .long("tls-listen")
+                .value_name("ADDR")
+                .action(ArgAction::Append)
+                .help("Address to listen on for wss, may be repeated"),
+        )
+        .arg(file("tls-cert").long("tls-cert").help("Certificate for it (PEM), read anew when it changes"))
+        .arg(file("tls-key").long("tls-key").help("The certificate's private key (PEM)"))
         .arg(file("config").short('c').long("config").help("Configuration file (TOML): routes, limits, rights"))
         .arg(
             file("static")

@@ -4,6 +4,7 @@ mod file;
 mod flags;
 mod routes;
 mod summary;
+mod tls;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -13,6 +14,7 @@ use clap::ArgMatches;
 
 pub use file::Mistake;
 pub use flags::command;
+pub use tls::Tls;
 
 use file::{Item, Source, Table};
 
@@ -27,6 +29,8 @@ pub struct Settings {
     pub file: Option<PathBuf>,
     /// Addresses to listen on.
     pub listen: Vec<String>,
+    /// Addresses to listen on for `wss`, and the certificate for them.
+    pub tls: Tls,
     /// Every bound.
     pub limits: Limits,
     /// Whose pages may connect.
@@ -44,6 +48,7 @@ impl Default for Settings {
         Self {
             file: None,
             listen: vec!["127.0.0.1:8080".into()],
+            tls: Tls::default(),
             limits: Limits::default(),
             origins: OriginPolicy::Same,
             deflate: false,
@@ -110,7 +115,9 @@ impl Settings {
         };
         settings.apply_env(env).map_err(SettingsError::Invalid)?;
         settings.apply_flags(flags).map_err(SettingsError::Invalid)?;
-        match settings.limits.contradictions().as_slice() {
+        let mut wrong = settings.limits.contradictions();
+        wrong.extend(settings.tls.contradiction().map(str::to_owned));
+        match wrong.as_slice() {
             [] => Ok(settings),
             some => Err(SettingsError::Invalid(some.join("\n"))),
         }
@@ -150,6 +157,9 @@ impl Settings {
         if let Some(listen) = read_listen(&mut table) {
             self.listen = listen;
         }
+        if let Some(tls) = table.table("tls") {
+            self.tls = tls::read(tls, folder);
+        }
         let origins = table.texts("origins").unwrap_or_default();
         for origin in origins.iter().filter(|origin| !is_origin(&origin.value)) {
             table.wrong(origin.at, "origins", not_an_origin(&origin.value));
@@ -185,6 +195,11 @@ impl Settings {
             let invalid = || format!("FANLINE_DEFLATE: `{deflate}` is neither true nor false");
             self.deflate = deflate.parse().map_err(|_| invalid())?;
         }
+        if let Some(listen) = env("FANLINE_TLS_LISTEN") {
+            self.tls.listen = list(listen);
+        }
+        self.tls.cert = env("FANLINE_TLS_CERT").map(PathBuf::from).or(self.tls.cert.take());
+        self.tls.key = env("FANLINE_TLS_KEY").map(PathBuf::from).or(self.tls.key.take());
         if let Some(folder) = env("FANLINE_STATIC") {
             self.static_folder = Some(folder.into());
         }
@@ -203,6 +218,11 @@ impl Settings {
         if let Some(origins) = flags.get_many::<String>("origin") {
             self.origins = parse_origins(origins.cloned().collect())?;
         }
+        if let Some(listen) = flags.get_many::<String>("tls-listen") {
+            self.tls.listen = listen.cloned().collect();
+        }
+        self.tls.cert = flags.get_one::<PathBuf>("tls-cert").cloned().or(self.tls.cert.take());
+        self.tls.key = flags.get_one::<PathBuf>("tls-key").cloned().or(self.tls.key.take());
         self.deflate |= flags.get_flag("deflate");
         if let Some(folder) = flags.get_one::<PathBuf>("static") {
             self.static_folder = Some(folder.clone());
@@ -216,6 +236,7 @@ impl Settings {
     }
 }
 
+/// Reads a list of addresses.
 fn read_listen(table: &mut Table<'_, '_>) -> Option<Vec<String>> {
     let addrs = table.texts("listen")?;
     if addrs.is_empty() && table.has_had("listen") {

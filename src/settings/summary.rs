@@ -12,6 +12,9 @@ impl Settings {
     /// What these settings make: where is listened, what is where, and what differs from the defaults.
     pub fn summary(&self) -> String {
         let mut lines = vec![format!("listens on {}", self.listen.join(", "))];
+        if !self.tls.listen.is_empty() {
+            lines.push(format!("listens for wss on {}", self.tls.listen.join(", ")));
+        }
         lines.push("routes".to_owned());
         let shown: Vec<String> = self.routes.iter().map(|route| route.pattern.to_string()).collect();
         let width = shown.iter().map(|path| path.chars().count()).max().unwrap_or(0);

@@ -15,6 +15,8 @@ use rustls::{
 };
 use tungstenite::{Message, WebSocket};
 
+use crate::binary::{Process, refused};
+
 type Secure = StreamOwned<ClientConnection, TcpStream>;
 
 /// A server whose certificate can be changed.
@@ -174,6 +176,36 @@ fn row_61_a_new_certificate_serves_new_connections_and_a_bad_one_changes_nothing
     open.send(Message::text("still here")).unwrap();
     assert_eq!(open.read().unwrap().into_text().unwrap(), "still here");
     secured.stop();
+}
+
+#[test]
+fn row_61_the_binary_takes_a_new_pair_on_sighup_and_says_why_it_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(write_pair(folder.path())).unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (cert, key) = (path("cert.pem"), path("key.pem"));
+    let any = "127.0.0.1:0";
+    let args = ["--listen", any, "--tls-listen", any, "--tls-cert", &cert, "--tls-key", &key];
+    let mut server = Process::start(&args);
+    let addr = server.addrs[1];
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&all()).unwrap();
+    let config = Arc::new(builder.with_root_certificates(roots).with_no_client_auth());
+    let open = || {
+        let name = ServerName::try_from("localhost").unwrap();
+        let tls = ClientConnection::new(config.clone(), name).unwrap();
+        let stream = StreamOwned::new(tls, TcpStream::connect(addr).unwrap());
+        tungstenite::client("wss://localhost/echo", stream).map(drop).map_err(|error| error.to_string())
+    };
+    open().unwrap();
+    std::fs::write(&cert, "no certificate").unwrap();
+    server.signal("-HUP");
+    let complaint = server.said("the certificate in use is kept: ");
+    assert!(complaint.contains("cert.pem: no certificate in it"), "{complaint}");
+    open().unwrap();
+    let (code, said) = refused(&["--tls-listen", any, "--tls-cert", &cert]);
+    assert!(code == Some(2) && said.contains("tls needs a certificate and a key"), "{said}");
 }
 
 #[test]
