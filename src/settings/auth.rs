@@ -427,6 +427,31 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_shows_a_table_that_is_understood() {
+        let readme = include_str!("../../README.md");
+        let section = readme.split("## Who may do what").nth(1).unwrap();
+        let text = section.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), SECRET).unwrap();
+        let text = text.replace("/run/secrets/cookie", file.path().to_str().unwrap());
+        let text = text.replace("auth.", "").replace("[auth]", "");
+        let text = text.replace("OLD_COOKIE_SECRET", "SECRET").replace("JWT_SECRET", "SECRET");
+        let gate = gate(&text).unwrap();
+        assert!(gate.cookie.is_some() && gate.header.is_some());
+        // What it says of defaults is so.
+        let rules = JwtRules {
+            audience: vec!["chat".into()],
+            issuer: vec!["https://id.example".into()],
+            rights: Some("rights".into()),
+            cookie: Some("jwt".into()),
+            ..JwtRules::default()
+        };
+        let key = JwtKey::hs256(&Secret::new(SECRET.as_bytes()).unwrap());
+        assert_eq!(gate.jwt, Some(Jwt::new(vec![key], rules)));
+        assert_eq!((gate.tokens.len(), gate.grants.len()), (1, 1));
+    }
+
+    #[test]
     fn a_tokens_rooms_and_rights_are_all_of_them_where_only_the_others_are_named() {
         let own = |lines: &str| {
             let text = format!("[[token]]\nuser = 'x'\nsecret = {{ env = 'SECRET' }}\n{lines}");
