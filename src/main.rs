@@ -36,7 +36,7 @@ fn fail(why: &str) -> ExitCode {
 
 /// Says what a configuration file makes, or what is wrong with it.
 fn check(file: &Path) -> ExitCode {
-    match Settings::from_file(file) {
+    match Settings::from_file(file, &env) {
         Ok(settings) => {
             println!("{}: ok\n{}", file.display(), settings.summary());
             ExitCode::SUCCESS
@@ -93,7 +93,7 @@ fn application(settings: &Settings) -> std::io::Result<App> {
         Files::open(folder).map_err(named)
     };
     let files = settings.static_folder.as_ref().map(open).transpose()?;
-    Ok(App::new(settings.routes.clone()).with_files(files))
+    Ok(App::new(settings.routes.clone()).with_files(files).with_gate(settings.gate.clone()))
 }
 
 /// Reads flags, variables and the file anew, and takes over what can change; says what that was, or why nothing did.

@@ -94,6 +94,9 @@ impl App {
                     .keep(room, route.keep)
                     .map_err(|_| Refusal::Unavailable("the room cannot be opened"))?;
                 exchange.rooms().set_lag(room, route.lag);
+                if let Some(expires_ms) = visitor.expires_ms() {
+                    exchange.expire_at(expires_ms);
+                }
                 Ok(Reply::Events { room: room.to_owned(), start })
             }
             (Target::Messages(room), false) if request.method() == "POST" => {

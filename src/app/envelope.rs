@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::route::Route;
 use super::{Guest, api};
-use crate::auth::{Gate, Visitor};
+use crate::auth::{Gate, Right, Visitor};
 use crate::{Context, Joined, Message, NotPublished};
 
 /// What a client may say.
@@ -67,6 +67,9 @@ fn obey(
         if visitor.user() != guest.visitor.user() {
             return Err("the token is somebody else's");
         }
+        // It replaces the one before in everything: what it does not allow is not allowed any more.
+        visitor.check(Right::Join, room).map_err(|refusal| refusal.reason())?;
+        guest.may_publish = visitor.check(Right::Publish, room).is_ok();
         ctx.expire_at(visitor.expires_ms().unwrap_or(u64::MAX));
         guest.visitor = visitor;
         return Ok(Some(json!({ "type": "refreshed" })));

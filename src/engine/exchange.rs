@@ -14,6 +14,7 @@ use crate::room::log::Keep;
 use crate::room::position::Start;
 use crate::room::publish::{NotPublished, Post, Published};
 use crate::room::rooms::Rooms;
+use crate::timer::Tick;
 use crate::ws::message::Message;
 
 /// A request that does not ask for WebSocket, whole with its body.
@@ -23,6 +24,7 @@ pub struct Exchange<'a> {
     pub(super) request: &'a Request<'a>,
     pub(super) body: &'a [u8],
     pub(super) has_waited: bool,
+    pub(super) expires: Tick,
     pub(super) shared: &'a mut Shared,
 }
 
@@ -88,6 +90,11 @@ impl<'a> Exchange<'a> {
     /// Milliseconds since 1970.
     pub fn now_ms(&self) -> u64 {
         self.shared.now_ms
+    }
+
+    /// Ends the events with which this request is answered at a time given in milliseconds since 1970.
+    pub fn expire_at(&mut self, unix_ms: u64) {
+        self.expires = self.shared.tick_at(unix_ms);
     }
 
     /// Says how much history a room keeps from now on, which makes it if there is none of this name.

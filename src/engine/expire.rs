@@ -53,6 +53,8 @@ impl<H: Handler, T: Transport> Engine<H, T> {
                 Stage::Open if expires <= self.now => {
                     self.close_peer(id, CloseReason::fixed(CloseCode::EXPIRED, "the token has expired"))
                 }
+                // A browser asks again by itself, and is then told why not.
+                Stage::Streaming if expires <= self.now => self.hang_up(id),
                 Stage::Open | Stage::Streaming if !peer.pinged && expires > self.now => self.ping(id),
                 Stage::Waiting => self.answer_parked(id, true),
                 Stage::Deciding => {

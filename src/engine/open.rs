@@ -104,7 +104,10 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         };
         let transport = &peer.transport;
         let shared = &mut self.shared;
-        let reply = self.handler.http(&mut Exchange { id, transport, request, body, has_waited, shared });
+        let expires = Tick::NEVER;
+        let mut exchange = Exchange { id, transport, request, body, has_waited, expires, shared };
+        let reply = self.handler.http(&mut exchange);
+        let expires = exchange.expires;
         match reply {
             Reply::Now(response) => self.reply(id, request, &response),
             Reply::Wait { .. } if has_waited || self.stopping.is_some() => {
@@ -115,7 +118,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
                 let until = until.unwrap_or_else(|| self.now.after(time));
                 self.park(id, request, Parked { head: head.into(), room, until });
             }
-            Reply::Events { room, start } => self.stream(id, request, &room, start),
+            Reply::Events { room, start } => self.stream(id, request, (&room, start), expires),
         }
     }
 
@@ -161,8 +164,8 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         self.enter_phase(id);
     }
 
-    /// Answers with a room's events, until the client goes.
-    fn stream(&mut self, id: ConnId, request: &Request<'_>, room: &str, start: Start) {
+    /// Answers with a room's events, until the client goes or its proof expires.
+    fn stream(&mut self, id: ConnId, request: &Request<'_>, (room, start): (&str, Start), expires: Tick) {
         let head = Response::new(200)
             .header("content-type", "text/event-stream")
             .header("cache-control", "no-store")
@@ -180,6 +183,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         peer.memberships.push(membership);
         peer.lagging |= joined.is_behind;
         peer.conn.stream();
+        peer.expires = expires;
         peer.outbound.push_http(|out| {
             head.write_endless_head(out);
             out.extend_from_slice(joined.first_event().as_bytes());

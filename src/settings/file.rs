@@ -4,8 +4,9 @@ use std::cell::RefCell;
 use std::fmt;
 use std::ops::Range;
 
+use serde::de::DeserializeOwned;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use crate::limits::Unit;
 
@@ -232,6 +233,24 @@ impl<'t, 's> Table<'t, 's> {
         all
     }
 
+    /// A table that is read as its derived form says, which names one mistake at the most, and where its keys stand.
+    pub(super) fn derived<T: DeserializeOwned>(&mut self, key: &'static str) -> Option<(T, Marks)> {
+        let value = self.take(key)?;
+        let mut marks = Marks { at: value.span().start, keys: Vec::new() };
+        marks.note(&self.full(key), value.get_ref());
+        match T::deserialize(ValueDeserializer::from(value)) {
+            Ok(derived) => Some((derived, marks)),
+            Err(error) => {
+                let at = error.span().map_or(marks.at, |span| span.start);
+                let line = self.source.line(at);
+                let on_line = |(_, mark): &&(String, usize)| self.source.line(*mark) == line;
+                let name = marks.keys.iter().rev().find(on_line).map_or(key, |(name, _)| name);
+                self.source.wrong(at, without_index(name), error.message());
+                None
+            }
+        }
+    }
+
     /// Notes the keys that nobody has asked for.
     pub(super) fn finish(self) {
         for (key, _) in self.entries.iter() {
@@ -240,6 +259,53 @@ impl<'t, 's> Table<'t, 's> {
             self.wrong(start, key.get_ref(), what);
         }
     }
+}
+
+/// Where the keys of a table stand, however deep; those of a list's table with its number, as `auth.token[0].user`.
+pub(super) struct Marks {
+    at: usize,
+    keys: Vec<(String, usize)>,
+}
+
+impl Marks {
+    fn note(&mut self, name: &str, value: &DeValue<'_>) {
+        match value {
+            DeValue::Table(table) => {
+                for (key, value) in table.iter() {
+                    let name = format!("{name}.{}", key.get_ref());
+                    self.keys.push((name.clone(), key.span().start));
+                    self.note(&name, value.get_ref());
+                }
+            }
+            DeValue::Array(values) => {
+                for (number, value) in values.iter().enumerate() {
+                    let name = format!("{name}[{number}]");
+                    self.keys.push((name.clone(), value.span().start));
+                    self.note(&name, value.get_ref());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Notes what is wrong, written as `key: what`, on the line of the key, or of what it would stand in.
+    pub(super) fn wrong(&self, source: &Source<'_>, wrong: &str) {
+        let (name, what) = wrong.split_once(": ").unwrap_or(("", wrong));
+        let mut near = name;
+        let at = loop {
+            match (self.keys.iter().find(|(known, _)| known == near), near.rfind(['.', '['])) {
+                (Some((_, at)), _) => break *at,
+                (None, Some(end)) => near = &near[..end],
+                (None, None) => break self.at,
+            }
+        };
+        source.wrong(at, without_index(name), what);
+    }
+}
+
+/// `auth.token.user` from `auth.token[0].user`.
+fn without_index(name: &str) -> String {
+    name.split('[').map(|part| part.split_once(']').map_or(part, |(_, rest)| rest)).collect()
 }
 
 fn text_of(value: DeValue<'_>) -> Option<String> {

@@ -1,5 +1,6 @@
 //! What the binary is told: flags, environment variables and a configuration file, in this order of precedence.
 
+mod auth;
 mod file;
 mod flags;
 mod routes;
@@ -12,13 +13,16 @@ use std::path::{Path, PathBuf};
 
 use clap::ArgMatches;
 
+pub use auth::Around;
 pub use file::Mistake;
 pub use flags::command;
 pub use tls::Tls;
 
+use auth::AuthEntry;
 use file::{Item, Source, Table};
 
 use crate::app::{Files, Route};
+use crate::auth::Gate;
 use crate::http::origin::OriginPolicy;
 use crate::limits::{Limit, Limits};
 
@@ -41,6 +45,8 @@ pub struct Settings {
     pub static_folder: Option<PathBuf>,
     /// What is where.
     pub routes: Vec<Route>,
+    /// Who may do what.
+    pub gate: Gate,
 }
 
 impl Default for Settings {
@@ -54,6 +60,7 @@ impl Default for Settings {
             deflate: false,
             static_folder: None,
             routes: Route::defaults(),
+            gate: Gate::default(),
         }
     }
 }
@@ -110,7 +117,7 @@ impl Settings {
     fn of(flags: &ArgMatches, env: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
         let named = flags.get_one::<PathBuf>("config").cloned();
         let mut settings = match named.or_else(|| env("FANLINE_CONFIG").map(PathBuf::from)) {
-            Some(path) => Self::from_file(&path)?,
+            Some(path) => Self::from_file(&path, &env)?,
             None => Self::default(),
         };
         settings.apply_env(env).map_err(SettingsError::Invalid)?;
@@ -123,37 +130,38 @@ impl Settings {
         }
     }
 
-    /// Reads a configuration file; it has to be good by itself, whatever the flags say.
+    /// Reads a configuration file; it has to be good by itself, whatever the flags say. The secrets it names are read
+    /// from their files, or from `env`.
     ///
     /// # Errors
     /// [`SettingsError::File`] with every mistake in it.
-    pub fn from_file(path: &Path) -> Result<Self, SettingsError> {
+    pub fn from_file(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
         let shown = path.display();
         let text = std::fs::read_to_string(path)
             .map_err(|error| SettingsError::File(format!("{shown}: {error}")))?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        let settings = Self::from_toml(&text, folder).map_err(|mistakes| {
+        let settings = Self::from_toml(&text, Around { env, folder }).map_err(|mistakes| {
             let lines: Vec<String> = mistakes.iter().map(|mistake| format!("{shown}:{mistake}")).collect();
             SettingsError::File(lines.join("\n"))
         })?;
         Ok(Self { file: Some(path.to_owned()), ..settings })
     }
 
-    /// Takes over what the text of a configuration file says; paths in it are meant from `folder`.
+    /// Takes over what the text of a configuration file says.
     ///
     /// # Errors
     /// Every mistake in it, in the order of the lines.
-    pub fn from_toml(text: &str, folder: &Path) -> Result<Self, Vec<Mistake>> {
+    pub fn from_toml(text: &str, around: Around<'_>) -> Result<Self, Vec<Mistake>> {
         let source = Source::new(text);
         let mut settings = Self::default();
-        settings.apply_table(source.parse(), &source, folder);
+        settings.apply_table(source.parse(), &source, around);
         match source.into_mistakes() {
             mistakes if mistakes.is_empty() => Ok(settings),
             mistakes => Err(mistakes),
         }
     }
 
-    fn apply_table(&mut self, mut table: Table<'_, '_>, source: &Source<'_>, folder: &Path) {
+    fn apply_table(&mut self, mut table: Table<'_, '_>, source: &Source<'_>, around: Around<'_>) {
         if let Some(listen) = read_listen(&mut table) {
             self.listen = listen;
         }
@@ -167,7 +175,7 @@ impl Settings {
         self.origins = policy(origins.into_iter().map(|origin| origin.value).collect());
         self.deflate = table.flag("deflate").is_some_and(|deflate| deflate.value);
         self.static_folder = table.text("static").map(|named| {
-            let path = folder.join(&named.value);
+            let path = around.folder.join(&named.value);
             if let Err(error) = Files::open(&path) {
                 table.wrong(named.at, "static", format!("`{}` cannot be opened: {error}", path.display()));
             }
@@ -179,6 +187,12 @@ impl Settings {
         let routes = table.tables("route");
         if !routes.is_empty() {
             self.routes = routes::read(source, routes, &self.limits);
+        }
+        if let Some((entry, marks)) = table.derived::<AuthEntry>("auth") {
+            match entry.into_gate(around) {
+                Ok(gate) => self.gate = gate,
+                Err(wrong) => wrong.iter().for_each(|wrong| marks.wrong(source, wrong)),
+            }
         }
         table.finish();
     }
@@ -329,6 +343,10 @@ mod tests {
         })
     }
 
+    fn from_toml(text: &str, folder: &Path) -> Result<Settings, Vec<Mistake>> {
+        Settings::from_toml(text, Around { env: &|_| None, folder })
+    }
+
     #[test]
     fn flags_go_before_variables_and_every_limit_is_both() {
         assert_eq!(read(&[], &[]).unwrap(), Settings::default());
@@ -366,19 +384,19 @@ mod tests {
             history = { messages = 7, age = '1m' }
             replay = 7
             rate = { messages = 3, per = '1s' }";
-        let settings = Settings::from_toml(file, Path::new("")).unwrap();
+        let settings = from_toml(file, Path::new("")).unwrap();
         assert_eq!((settings.limits.message_bytes_max, settings.limits.walk_slice), (1 << 20, 64));
         let [route] = settings.routes.as_slice() else { panic!("{:?}", settings.routes) };
         assert_eq!(route.subprotocols, ["chat", "superchat"]);
         assert_eq!((route.keep.messages, route.keep.bytes, route.keep.age.as_secs()), (7, 64 << 10, 60));
         assert_eq!((route.replay, route.rate.map(|rate| rate.messages)), (7, Some(3)));
-        let nothing = Settings::from_toml("# nothing", Path::new("")).unwrap();
+        let nothing = from_toml("# nothing", Path::new("")).unwrap();
         assert_eq!(nothing, Settings::default());
     }
 
     /// The mistakes of a file, each as it is printed.
     fn mistakes(text: &str) -> Vec<String> {
-        let mistakes = Settings::from_toml(text, Path::new("/nowhere")).unwrap_err();
+        let mistakes = from_toml(text, Path::new("/nowhere")).unwrap_err();
         mistakes.iter().map(Mistake::to_string).collect()
     }
 
@@ -454,6 +472,22 @@ mod tests {
                 &format!("{room}[[route]]\npath = '/y'\nmode = 'room'\nroom = 'x'\nhistory.messages = 1"),
                 "5: route.history: the room `x` keeps another history on line 2",
             ),
+            ("[auth]\nanonymous = 'maybe'", "2: auth.anonymous: unknown variant `maybe`"),
+            (
+                "[auth.cookie]\nname = 'x'\nsecret = 'hunter2'",
+                "3: auth.cookie.secret: unknown field `secret`",
+            ),
+            ("\n[auth.cookie]\nname = 'x'", "2: auth.cookie: missing field `secrets`"),
+            (
+                "[auth.cookie]\nname = 'x'\nsecrets = 'hunter2'",
+                "3: auth.cookie.secrets: a secret does not stand",
+            ),
+            ("[auth]\nanonymous 'hunter2'", "2: this is not TOML: "),
+            ("[auth]\ngrant = 3", "2: auth.grant: invalid type"),
+            (
+                "[[auth.token]]\nuser = 'x'\nsecret.env = 'X'\n[[auth.token]]\nuser = ''",
+                "3: auth.token.secret: the variable X is not set",
+            ),
             ("route = 3", "1: route: expected tables, each under [[route]], found an integer"),
             ("listen = \n", "1: this is not TOML: "),
         ];
@@ -515,7 +549,7 @@ mod tests {
             mode = 'room'
             history = { messages = 0 }
             rate = { messages = 2, per = '1s' }";
-        let summary = Settings::from_toml(text, Path::new("")).unwrap().summary();
+        let summary = from_toml(text, Path::new("")).unwrap().summary();
         let want = "listens on 127.0.0.1:8080\n\
             routes\n  \
             /prices/{room}  rooms, history of 1 message, 64KiB, 5m, replays 1, slow members go on with the newest, members only read\n  \
@@ -532,7 +566,7 @@ mod tests {
         let shown = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("public")).unwrap();
-        let settings = Settings::from_toml(shown, folder.path()).unwrap();
+        let settings = from_toml(shown, folder.path()).unwrap();
         let [chat, prices] = settings.routes.as_slice() else { panic!("{:?}", settings.routes) };
         let plain = Route::defaults().remove(1);
         assert_eq!((&chat.pattern, chat.keep, chat.lag), (&plain.pattern, plain.keep, plain.lag));
@@ -554,7 +588,7 @@ mod tests {
         let quote = shown.char_indices().map(|(at, _)| format!("{}'[{{{}", &shown[..at], &shown[at..]));
         let mut bad = 0;
         for text in cut.chain(gap).chain(quote) {
-            if let Err(mistakes) = Settings::from_toml(&text, Path::new("")) {
+            if let Err(mistakes) = from_toml(&text, Path::new("")) {
                 assert!(!mistakes.is_empty() && mistakes.is_sorted());
                 assert!(mistakes.iter().all(|mistake| (1..=lines + 1).contains(&mistake.line)), "{text}");
                 bad += 1;

@@ -172,3 +172,21 @@ fn a_request_that_waits_is_answered_when_the_server_stops_and_is_the_last_on_its
     world.turn();
     assert!(world.engine.is_empty());
 }
+
+#[test]
+fn row_54_events_end_when_the_proof_of_their_reader_expires() {
+    let mut world = World::new(Limits::default());
+    let (reader, other) = (world.connect(), world.connect());
+    world.ask(reader, "GET /events/r?expires=60000", "", "");
+    world.ask(other, "GET /events/r", "", "");
+    // Past a sign of life, so that the deadline for that one is the nearer.
+    world.pass(59 * SECOND);
+    assert!(!world.is_gone(reader));
+    world.answer(reader);
+    world.pass(2 * SECOND);
+    assert_eq!(world.answer(reader), "", "nothing comes behind the last event");
+    assert_eq!(world.engine.rooms().members("/r"), 1);
+    world.end(reader);
+    world.turn();
+    assert!(world.is_gone(reader) && !world.is_gone(other));
+}

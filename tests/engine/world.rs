@@ -26,6 +26,9 @@ impl Handler for Scribe {
         let path = exchange.request().path();
         if let Some(room) = path.strip_prefix("/events") {
             exchange.keep(room, KEEP).unwrap();
+            if let Some(ms) = exchange.request().query_value("expires") {
+                exchange.expire_at(exchange.now_ms() + ms.parse::<u64>().unwrap());
+            }
             return Reply::Events { room: room.to_owned(), start: start_of(exchange.request()) };
         }
         let Some(room) = path.strip_prefix("/wait") else {
