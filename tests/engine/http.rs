@@ -157,19 +157,6 @@ fn s9_3_2_a_request_for_the_head_of_events_gets_no_event() {
 }
 
 #[test]
-fn row_52_a_request_that_waits_is_answered_when_the_server_stops_and_its_connection_ends() {
-    let mut world = World::new(Limits::default());
-    let poller = world.connect();
-    assert_eq!(world.ask(poller, "GET /wait/r?since=1:0", "", ""), "");
-    world.engine.stop(world.now);
-    world.turn();
-    let answer = world.answer(poller);
-    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("connection: close\r\n"), "{answer}");
-    world.pass(Duration::from_secs(3));
-    assert!(world.is_gone(poller), "nothing more is asked of a server that stops");
-}
-
-#[test]
 fn row_52_who_was_woken_first_is_answered_first_also_where_others_are_woken_in_every_turn() {
     let mut world = World::new(Limits { flush_budget: 1, ..Limits::default() });
     let publisher = world.connect();
