@@ -88,7 +88,7 @@ step_interop() {
   export FANLINE PYTHON
   FANLINE=$(server_binary) || return
   PYTHON=$(venv_folder)/bin/python
-  node --test --test-reporter=tap tests/interop/run.mjs
+  node --test --test-reporter=tap tests/interop/run.mjs tests/interop/push.mjs
 }
 
 step_browser() {

@@ -148,9 +148,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         if response.status() >= 400 {
             self.shared.metrics.refused(response.status());
         }
-        // Who is answered while the server stops is not to ask again.
-        let is_last = !request.keeps_alive() || self.stopping.is_some();
-        self.send_response(id, response, request.method() == "HEAD", is_last);
+        self.send_response(id, response, request.method() == "HEAD", !request.keeps_alive());
     }
 
     /// Keeps a request until there is news in a room.

@@ -48,7 +48,7 @@ pub struct Rooms {
     /// Publishers that waited for a crowded room and need not any more.
     released: Vec<ConnId>,
     /// Requests that waited for a publication that has come.
-    woken: Vec<ConnId>,
+    woken: VecDeque<ConnId>,
     next_epoch: u64,
     now_ms: u64,
     /// Where the search for history that is too old stands.
@@ -66,7 +66,7 @@ impl Rooms {
             active: VecDeque::new(),
             crowded: 0,
             released: Vec::new(),
-            woken: Vec::new(),
+            woken: VecDeque::new(),
             next_epoch: first_epoch,
             now_ms: 0,
             swept: 0,
@@ -331,9 +331,9 @@ impl Rooms {
         !self.woken.is_empty()
     }
 
-    /// A request that waited for a publication that has come.
+    /// A request that waited for a publication that has come: the one for which it came first.
     pub fn pop_woken(&mut self) -> Option<ConnId> {
-        self.woken.pop()
+        self.woken.pop_front()
     }
 
     /// Looks through up to `count` rooms for history that is too old, and goes on from there the next time.

@@ -166,7 +166,7 @@ impl Settings {
             self.listen = listen;
         }
         if let Some(tls) = table.table("tls") {
-            self.tls = tls::read(tls, folder);
+            self.tls = tls::read(tls, around.folder);
         }
         let origins = table.texts("origins").unwrap_or_default();
         for origin in origins.iter().filter(|origin| !is_origin(&origin.value)) {
