@@ -116,3 +116,16 @@ export async function withServer({ toml = "", flags = [] }, body) {
     await rm(folder, { recursive: true, force: true });
   }
 }
+
+/** WebSocket fails in this page before its script runs, as it does behind some firewalls. */
+export const blockWebSocket = (how) => (page) => page.evaluateOnNewDocument((how) => {
+  window.tried = [];
+  window.WebSocket = class {
+    constructor(address, subprotocol) {
+      window.tried.push(subprotocol ?? "plain");
+      if (how === "throws") throw new DOMException("blocked by policy", "SecurityError");
+      if (how === "fails") setTimeout(() => this.onclose({ code: 1006, reason: "", wasClean: false }), 10);
+    }
+    close() {}
+  };
+}, how);

@@ -6,9 +6,9 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
-  TEST_MS, connection, enterRoom, messages, openTab, say, screenshot, shown, textOf, until, untilMessages, untilState,
+  TEST_MS, connection, enterRoom, looksRight, messages, openTab, say, shown, textOf, until, untilMessages, untilState,
 } from "./person.mjs";
-import { history, isWebSocket, numbered, publish, withServer } from "./network.mjs";
+import { blockWebSocket, history, isWebSocket, numbered, publish, withServer } from "./network.mjs";
 
 const ROOM = `[[route]]\npath = "/chat/{room}"\nmode = "room"\n`;
 
@@ -18,19 +18,6 @@ const means = async (page) => (await connection(page)).means ?? "fanline.v1";
 const untilNothingWaits = (page) => until(page, "an empty queue", () => document.getElementById("outbox").childElementCount === 0);
 const untilText = (page, text) =>
   until(page, `message “${text}”`, (text) => [...document.querySelectorAll("#messages p")].some((p) => p.textContent === text), text);
-
-/** WebSocket fails in this page before its script runs, as it does behind some firewalls. */
-const blockWebSocket = (how) => (page) => page.evaluateOnNewDocument((how) => {
-  window.tried = [];
-  window.WebSocket = class {
-    constructor(address, subprotocol) {
-      window.tried.push(subprotocol ?? "plain");
-      if (how === "throws") throw new DOMException("blocked by policy", "SecurityError");
-      if (how === "fails") setTimeout(() => this.onclose({ code: 1006, reason: "", wasClean: false }), 10);
-    }
-    close() {}
-  };
-}, how);
 
 describe("the chat page and what can go wrong", { timeout: 20 * TEST_MS }, () => {
   const it = (name, body) => test(name, { timeout: TEST_MS }, body);
@@ -136,7 +123,7 @@ describe("the chat page and what can go wrong", { timeout: 20 * TEST_MS }, () =>
       await until(page, "the queue told", () => /· 2 messages wait$/.test(document.getElementById("retry-text").textContent));
       assert.deepEqual(await waiting(page), ["while it was away", "and again"]);
       await sleep(700);  // those that wait appear late, for most do not wait for long
-      await screenshot(page, "6-away-with-a-queue");
+      await looksRight(page, "6-away-with-a-queue");
       await scene.again();
       await publish(scene.server, "restart", ["first in the new life"]);
       for (const tab of [page, other]) await untilMessages(tab, 5);
@@ -152,8 +139,7 @@ describe("the chat page and what can go wrong", { timeout: 20 * TEST_MS }, () =>
         assert.match((await messages(tab, "gap")).join(), /^The room has begun anew: something may be missing here\.$/);
       }
       assert.deepEqual(await own(page), ["before", "while it was away", "and again", "after"]);
-      await page.setViewport({ width: 1100, height: 760, deviceScaleFactor: 1 });
-      await screenshot(page, "7-after-a-restart");
+      await looksRight(page, "7-after-a-restart");
     }));
 
   it("shows its author once what a killed server published and did not live to acknowledge", () => withServer({}, async (scene) => {
@@ -227,7 +213,7 @@ describe("the chat page and what can go wrong", { timeout: 20 * TEST_MS }, () =>
     await untilNothingWaits(page);
     assert.deepEqual(await messages(page), ["before", "after"]);
     assert.deepEqual(await messages(page, "refused"), ["x".repeat(2_000)]);
-    await screenshot(page, "8-refused");
+    await looksRight(page, "8-refused");
   }));
 
   it("gets through a queue that is longer than the room's rate allows", () =>
@@ -330,7 +316,7 @@ describe("the chat page and what can go wrong", { timeout: 20 * TEST_MS }, () =>
       }
       assert.deepEqual(await own(page), ["by POST", "by POST again"]);
       assert.equal(await textOf(page, "rtt-count"), "2");
-      await screenshot(page, "9-events");
+      await looksRight(page, "9-events");
     }));
   }
 

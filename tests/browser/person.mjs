@@ -48,9 +48,9 @@ after(async () => {
 
 // ── What a person does and sees ─────────────────────────────────────────────────────────────────────────────
 
-/** A tab of the page. `tab.console` collects what the browser complains about, `tab.requests` what it asks for. */
-export async function openTab(room, { host = stage.server, prepare = async () => {} } = {}) {
-  const page = await stage.browser.newPage();
+/** A tab of the page; a private one has cookies of its own. `tab.complaints` collects what the browser complains about, `tab.requests` what it asks for. */
+export async function openTab(room, { host = stage.server, isPrivate = false, prepare = async () => {} } = {}) {
+  const page = await (isPrivate ? await stage.browser.createBrowserContext() : stage.browser).newPage();
   page.setDefaultTimeout(WAIT_MS);
   page.complaints = [];
   page.requests = [];
@@ -110,4 +110,14 @@ export async function screenshot(page, name) {
   await mkdir(process.env.SCREENSHOTS, { recursive: true });
   await page.bringToFront();
   await page.screenshot({ path: join(process.env.SCREENSHOTS, `${name}.png`) });
+}
+
+/** One state by day, by night and on a phone; nothing may stick out, also where no pictures are taken. */
+export async function looksRight(page, name) {
+  for (const [look, width, height, scheme] of [["day", 1100, 760, "light"], ["night", 1100, 760, "dark"], ["phone", 360, 700, "light"]]) {
+    await page.setViewport({ width, height, deviceScaleFactor: 1 });
+    await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
+    assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `${name}, ${look}: nothing sticks out`);
+    await screenshot(page, `${name}-${look}`);
+  }
 }
