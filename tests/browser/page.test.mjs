@@ -54,6 +54,19 @@ describe("the chat page", { timeout: 10 * TEST_MS }, () => {
     assert.deepEqual([...one.complaints, ...two.complaints], []);
   });
 
+  it("row 63 needs no library: a plain new WebSocket of any page is a client", async () => {
+    const page = await openTab(null);
+    const got = await page.evaluate(() => new Promise((resolve, reject) => {
+      const socket = new WebSocket(`ws://${location.host}/chat/plain`);
+      const got = [];
+      socket.onopen = () => ["one", "two 欢迎"].forEach((text) => socket.send(text));
+      socket.onmessage = ({ data }) => got.push(data) === 2 && socket.close(1000);
+      socket.onclose = ({ code, wasClean }) => resolve({ got, code, wasClean });
+      socket.onerror = reject;
+    }));
+    assert.deepEqual(got, { got: ["one", "two 欢迎"], code: 1000, wasClean: true });
+  });
+
   it("measures its own round trips, last and median", async () => {
     const [page, other] = [await openTab("times"), await openTab("times")];
     assert.equal(await textOf(page, "rtt-count"), "0");
