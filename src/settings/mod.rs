@@ -485,8 +485,12 @@ mod tests {
             ("[auth]\nanonymous 'hunter2'", "2: this is not TOML: "),
             ("[auth]\ngrant = 3", "2: auth.grant: invalid type"),
             (
-                "[[auth.token]]\nuser = 'x'\nsecret.env = 'X'\n[[auth.token]]\nuser = ''",
-                "3: auth.token.secret: the variable X is not set",
+                &format!("[[auth.token]]\nuser = 'x'\nsha256 = '{:064}'\n[[auth.token]]\nuser = ''", 0),
+                "5: auth.token.user: `` is not a user's name",
+            ),
+            (
+                "[tls]\nlisten = ['x:1']",
+                "1: tls.listen: tls needs a certificate and a key: tls.cert and tls.key",
             ),
             ("route = 3", "1: route: expected tables, each under [[route]], found an integer"),
             ("listen = \n", "1: this is not TOML: "),
@@ -537,6 +541,15 @@ mod tests {
             deflate = true
             [limits]
             walk_slice = 7
+            [auth]
+            anonymous = 'refuse'
+            [auth.header]
+            name = 'x-user'
+            from = ['::1']
+            [[auth.grant]]
+            users = ['*']
+            rooms = ['*']
+            rights = ['join']
             [[route]]
             path = '/prices/{room}'
             mode = 'room'
@@ -556,6 +569,7 @@ mod tests {
             /news           room `news`, no history, 2 messages per 1s at most\n\
             differs from the defaults\n  \
             deflate = true (false)\n  \
+            auth = a proxy's header, 1 grant, without a proof one is refused (none)\n  \
             limits.walk_slice = 7 (32)";
         assert_eq!(summary, want);
     }
@@ -566,6 +580,9 @@ mod tests {
         let shown = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("public")).unwrap();
+        for name in ["cert.pem", "key.pem"] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
         let settings = from_toml(shown, folder.path()).unwrap();
         let [chat, prices] = settings.routes.as_slice() else { panic!("{:?}", settings.routes) };
         let plain = Route::defaults().remove(1);
@@ -575,7 +592,7 @@ mod tests {
         for name in Limits::FIXED {
             assert!(stays.contains(&format!("`{name}`")), "{name}");
         }
-        assert_eq!(stays.matches('`').count() / 2, Limits::FIXED.len() + 1, "those, and `listen`");
+        assert_eq!(stays.matches('`').count() / 2, Limits::FIXED.len() + 2, "those, `listen` and `tls`");
     }
 
     #[test]

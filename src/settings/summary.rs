@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Settings;
 use crate::Lag;
 use crate::app::{Listing, Mode, Route};
+use crate::auth::{Anonymous, Gate};
 use crate::http::origin::OriginPolicy;
 use crate::limits::{Limits, Unit};
 
@@ -48,6 +49,7 @@ impl Settings {
         if let Some(folder) = &self.static_folder {
             lines.push(format!("static = {} (none)", folder.display()));
         }
+        lines.extend(describe_gate(&self.gate));
         let defaults = Limits::default();
         for limit in Limits::TABLE {
             let (is, was) = (limit.show(&self.limits), limit.show(&defaults));
@@ -57,6 +59,24 @@ impl Settings {
         }
         lines
     }
+}
+
+/// Who is known how, and what happens to the others; nothing where everybody may do everything.
+fn describe_gate(gate: &Gate) -> Option<String> {
+    let said = [
+        gate.cookie.as_ref().map(|_| "a signed cookie".to_owned()),
+        gate.jwt.as_ref().map(|_| "JSON Web Tokens".to_owned()),
+        gate.header.as_ref().map(|_| "a proxy's header".to_owned()),
+        (!gate.tokens.is_empty()).then(|| count(gate.tokens.len() as u64, "token")),
+        (!gate.grants.is_empty()).then(|| count(gate.grants.len() as u64, "grant")),
+        match gate.anonymous {
+            Anonymous::Allow => None,
+            Anonymous::Read => Some("without a proof one may only read".to_owned()),
+            Anonymous::Refuse => Some("without a proof one is refused".to_owned()),
+        },
+    ];
+    let said: Vec<String> = said.into_iter().flatten().collect();
+    (!said.is_empty()).then(|| format!("auth = {} (none)", said.join(", ")))
 }
 
 /// A route's mode, and each of its options that says more than the mode does.
@@ -71,7 +91,7 @@ fn describe(route: &Route) -> Vec<String> {
         Mode::Room if keep.is_nothing() => said.push("no history".to_owned()),
         Mode::Room => said.push(format!(
             "history of {}, {}, {}",
-            messages(keep.messages as u64),
+            count(keep.messages as u64, "message"),
             Unit::Bytes.show(keep.bytes as u64),
             time(keep.age)
         )),
@@ -100,14 +120,16 @@ fn describe(route: &Route) -> Vec<String> {
             format!("subprotocols {}{required}", route.subprotocols.join(" "))
         }),
         route.message_bytes_max.map(|max| format!("messages of {} at most", Unit::Bytes.show(max as u64))),
-        route.rate.map(|rate| format!("{} per {} at most", messages(rate.messages.into()), time(rate.per))),
+        route
+            .rate
+            .map(|rate| format!("{} per {} at most", count(rate.messages.into(), "message"), time(rate.per))),
     ];
     said.extend(options.into_iter().flatten());
     said
 }
 
-fn messages(count: u64) -> String {
-    if count == 1 { "1 message".to_owned() } else { format!("{count} messages") }
+fn count(number: u64, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
 /// In the longest unit that says it exactly.

@@ -89,6 +89,27 @@ fn limits_origins_and_files_are_read_anew() {
 }
 
 #[test]
+fn who_may_do_what_is_read_anew_and_who_is_in_stays_in() {
+    let mut served = Served::start(A, &[]);
+    let addr = served.server.addr();
+    let mut open = served.connect("/a");
+    let auth = "[auth]\nanonymous = 'refuse'\n[auth.header]\nname = 'x-user'\nfrom = ['127.0.0.1']\n";
+    served.reload(&format!("{A}template = '{{user}}: {{text}}'\n{auth}"));
+    assert_eq!(try_connect(addr, "/a", &[]).err(), Some(401));
+    let mut ann = try_connect(addr, "/a", &[("x-user", "ann")]).unwrap();
+    ann.send("hello".into()).unwrap();
+    assert_eq!((text(&mut ann), text(&mut open)), ("ann: hello".into(), "ann: hello".into()));
+    open.send("and I".into()).unwrap();
+    assert_eq!(
+        (text(&mut ann), text(&mut open)),
+        ("and I".into(), "and I".into()),
+        "no template on the old one"
+    );
+    served.reload(A);
+    assert!(try_connect(addr, "/a", &[]).is_ok());
+}
+
+#[test]
 fn what_needs_a_restart_is_named_and_stays() {
     let mut served = Served::start(A, &["--walk-slice", "7"]);
     let said = served.reload(&format!(
