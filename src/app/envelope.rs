@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::route::Route;
-use super::{Guest, api};
+use super::{Guest, api, may_publish};
 use crate::auth::{Gate, Right, Visitor};
 use crate::{Context, Joined, Message, NotPublished};
 
@@ -69,7 +69,7 @@ fn obey(
         }
         // It replaces the one before in everything: what it does not allow is not allowed any more.
         visitor.check(Right::Join, room).map_err(|refusal| refusal.reason())?;
-        guest.may_publish = visitor.check(Right::Publish, room).is_ok();
+        guest.may_publish = may_publish(route, &visitor, room);
         ctx.expire_at(visitor.expires_ms().unwrap_or(u64::MAX));
         guest.visitor = visitor;
         return Ok(Some(json!({ "type": "refreshed" })));

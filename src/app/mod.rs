@@ -179,8 +179,7 @@ impl Handler for App {
         if let Some(expires_ms) = visitor.expires_ms() {
             opening.expire_at(expires_ms);
         }
-        let may = |room: &str| !route.read_only && visitor.check(Right::Publish, room).is_ok();
-        let may_publish = room.as_deref().is_none_or(may);
+        let may_publish = room.as_deref().is_none_or(|room| may_publish(route, &visitor, room));
         let is_plain = !is_json && may_publish && route.rate.is_none() && !needs_user(route, &visitor);
         let allowance = Allowance { milli: u64::MAX, at_ms: opening.now_ms() };
         let guest = (!is_plain).then(|| Box::new(Guest { visitor, is_json, may_publish, allowance }));
@@ -215,6 +214,11 @@ impl Handler for App {
             Some(_) => ctx.close(1008, "this room may only be read").unwrap_or_default(),
         }
     }
+}
+
+/// Whether a member may publish in the room it has joined.
+fn may_publish(route: &Route, visitor: &Visitor, room: &str) -> bool {
+    !route.read_only && visitor.check(Right::Publish, room).is_ok()
 }
 
 /// Whether anything about the route asks for the visitor's name later.

@@ -403,6 +403,7 @@ mod tests {
     #[test]
     fn every_mistake_is_found_with_its_line() {
         let room = "[[route]]\npath = '/x'\nmode = 'room'\n";
+        let token = format!("[[auth.token]]\nsha256 = '{}'\n", "0f".repeat(32));
         let rows = [
             ("nonsense = 1", "1: nonsense: there is no such key"),
             ("\norigin = []", "2: origin: there is no such key; did you mean `origins`?"),
@@ -485,13 +486,14 @@ mod tests {
             ("[auth]\nanonymous 'hunter2'", "2: this is not TOML: "),
             ("[auth]\ngrant = 3", "2: auth.grant: invalid type"),
             (
-                &format!("[[auth.token]]\nuser = 'x'\nsha256 = '{:064}'\n[[auth.token]]\nuser = ''", 0),
-                "5: auth.token.user: `` is not a user's name",
-            ),
-            (
                 "[tls]\nlisten = ['x:1']",
                 "1: tls.listen: tls needs a certificate and a key: tls.cert and tls.key",
             ),
+            (
+                "[[auth.token]]\nuser = 'x'\nsecret.env = 'X'",
+                "3: auth.token.secret: the variable X is not set",
+            ),
+            (&format!("{token}user = 'x'\n{token}user = ''"), "6: auth.token.user: `` is not a user's name"),
             ("route = 3", "1: route: expected tables, each under [[route]], found an integer"),
             ("listen = \n", "1: this is not TOML: "),
         ];

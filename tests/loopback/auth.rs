@@ -43,13 +43,17 @@ const ROUTE: &str = "
     mode = 'room'
     presence = 'on'
     template = '{user}: {text}'
+    [[route]]
+    path = '/board'
+    mode = 'room'
+    read_only = true
 ";
 
 type Headers<'h> = &'h [(&'static str, &'h str)];
 
 struct Site {
     server: Process,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Site {
@@ -63,7 +67,7 @@ impl Site {
         write("fanline.toml", &config);
         let file = folder.path().join("fanline.toml");
         let server = Process::start(&["--config", file.to_str().unwrap(), "--listen", "127.0.0.1:0"]);
-        Self { server, _folder: folder }
+        Self { server, folder }
     }
 
     fn addr(&self) -> SocketAddr {
@@ -125,8 +129,8 @@ fn heard(client: &mut Client) -> String {
     text(client).strip_suffix(": hi").unwrap().to_owned()
 }
 
-fn json_client(site: &Site, token: &str) -> Client {
-    let path = format!("/chat/lobby?token={token}");
+fn json_client(site: &Site, path: &str, token: &str) -> Client {
+    let path = format!("{path}?token={token}");
     let mut client = try_connect(site.addr(), &path, &[("sec-websocket-protocol", "fanline.v1")]).unwrap();
     assert_eq!(told(&mut client)["type"], "joined");
     client
@@ -422,8 +426,8 @@ fn a_poll_that_waits_past_its_tokens_end_is_told_401() {
 fn a_new_token_moves_the_end_and_brings_its_own_rights() {
     let site = Site::new(PROOFS);
     let until = |seconds: u64, user: &str| jwt(json!({ "sub": user, "exp": now() + seconds }));
-    let mut client = json_client(&site, &until(3, "mary"));
-    let mut neglected = json_client(&site, &until(3, "mary"));
+    let mut client = json_client(&site, "/chat/lobby", &until(3, "mary"));
+    let mut neglected = json_client(&site, "/chat/lobby", &until(3, "mary"));
     for (token, why) in [
         (until(60, "john"), "somebody else's"),
         (until(0, "mary"), "expired"),
@@ -447,4 +451,31 @@ fn a_new_token_moves_the_end_and_brings_its_own_rights() {
     let answer = tell(&mut client, json!({ "text": "and now" }));
     assert_eq!(answer["reason"], "this room may only be read");
     assert_eq!(closed(&mut client).unwrap().0, 4401, "the end has moved nearer");
+}
+
+#[test]
+fn a_new_token_does_not_open_a_route_that_is_only_read() {
+    let site = Site::new(PROOFS);
+    let token = jwt(json!({ "sub": "mary", "exp": now() + 60 }));
+    let mut client = json_client(&site, "/board", &token);
+    let refused = json!({ "type": "error", "id": null, "reason": "this room may only be read" });
+    assert_eq!(tell(&mut client, json!({ "text": "hi" })), refused);
+    assert_eq!(tell(&mut client, json!({ "token": token })), json!({ "type": "refreshed" }));
+    assert_eq!(tell(&mut client, json!({ "text": "hi" })), refused);
+}
+
+#[test]
+fn secrets_are_read_anew_on_sighup_and_who_is_connected_stays() {
+    let mut site = Site::new(PROOFS);
+    let rotated = "a secret that came later, and is long enough";
+    let (before, after) = (cookie(SECRET, "mary", now() + 60), cookie(rotated, "mary", now() + 60));
+    let mut client = try_connect(site.addr(), "/chat/lobby", &[("cookie", &before)]).unwrap();
+    assert_eq!(site.status("GET /rooms", &[("Cookie", &after)]), 401);
+    std::fs::write(site.folder.path().join("secret"), rotated).unwrap();
+    site.server.signal("-HUP");
+    let said = site.server.said("reload: ");
+    assert!(said.contains("with 2 routes"), "{said}");
+    assert_eq!(site.status("GET /rooms", &[("Cookie", &after)]), 200);
+    assert_eq!(site.status("GET /rooms", &[("Cookie", &before)]), 401);
+    assert_eq!(heard(&mut client), "mary");
 }
