@@ -34,7 +34,7 @@ STEPS=(fmt clippy docs build tests doctests benches fuzz conform autobahn idle p
 # Seconds a step may take, were it alone on a small machine; compiling from nothing is in them.
 declare -A LIMIT=(
   [setup]=400 [fmt]=60 [clippy]=300 [docs]=240 [build]=400 [tests]=500 [doctests]=200 [benches]=240 [fuzz]=480
-  [conform]=180 [autobahn]=360 [idle]=180 [push]=120 [instructions]=180 [interop]=240 [browser]=240
+  [conform]=180 [autobahn]=360 [idle]=180 [push]=120 [instructions]=180 [interop]=240 [browser]=400
 )
 
 # ── The steps ───────────────────────────────────────────────────────────────────────────────────────────────
