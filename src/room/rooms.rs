@@ -271,7 +271,14 @@ impl Rooms {
         }
         let author =
             post.author.filter(|author| author.room as usize == key).map(|author| author.slot as usize);
-        let position = self.append(key, message, false, author)?;
+        let position = match self.append(key, message, false, author) {
+            Ok(position) => position,
+            Err(error) => {
+                // A room that was made for this alone must not stay: anybody could fill `rooms_max` with them.
+                self.free_if_deserted(key);
+                return Err(error);
+            }
+        };
         if let Some(new) = post.key {
             let keys = self.rooms[key].keys.get_or_insert_with(|| Box::new(Keys::default()));
             keys.remember(new, position, self.now_ms, self.limits.idempotency_keys_max, oldest_ms);
@@ -475,6 +482,14 @@ mod tests {
         rooms.leave(member);
         walk(&mut rooms);
         assert_eq!(rooms.crowded, 0);
+    }
+
+    #[test]
+    fn what_nobody_hears_leaves_no_room_behind() {
+        let mut rooms = rooms();
+        rooms.keep("a", Keep::default()).unwrap();
+        assert_eq!(publish(&mut rooms, "a", Message::Text("hello")), Err(NotPublished::Unheard));
+        assert!(rooms.is_empty());
     }
 
     #[test]
