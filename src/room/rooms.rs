@@ -493,6 +493,17 @@ mod tests {
     }
 
     #[test]
+    fn a_publisher_waits_for_the_longest_encoding_that_somebody_reads() {
+        let mut rooms = rooms();
+        let json = Join { encoding: super::super::encoding::Encoding::Json, ..Join::default() };
+        rooms.join("a", conn(0), &json).unwrap();
+        while publish(&mut rooms, "a", Message::Text("")).is_ok() {}
+        assert!(rooms.log_bytes() < 1200, "{} bytes", rooms.log_bytes());
+        walk(&mut rooms);
+        assert!(publish(&mut rooms, "a", Message::Text("")).is_ok());
+    }
+
+    #[test]
     fn names_and_numbers_are_bounded() {
         let mut rooms = rooms();
         assert_eq!(join(&mut rooms, "", 0), Err(JoinError::Name));

@@ -148,10 +148,12 @@ impl Sim {
             _ => String::new(),
         };
         let text = format!("{} {key}{} {}", self.room(), self.published, filler.repeat(len / filler.len()));
-        self.burst += text.len() + 100;
-        if self.burst > self.log_max * 9 / 10 {
+        // In no encoding is it longer.
+        let len = text.len() * 2 + 100;
+        if self.burst + len > self.log_max * 9 / 10 {
             self.rest();
         }
+        self.burst += len;
         Post { text, is_binary: self.rng.u8(..6) == 0 }
     }
 
