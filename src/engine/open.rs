@@ -145,9 +145,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         if response.status() >= 400 {
             self.shared.metrics.refused(response.status());
         }
-        // Who is answered while the server stops is not to ask again.
-        let is_last = !request.keeps_alive() || self.stopping.is_some();
-        self.send_response(id, response, request.method() == "HEAD", is_last);
+        self.send_response(id, response, request.method() == "HEAD", !request.keeps_alive());
     }
 
     /// Keeps a request until there is news in a room.
@@ -195,6 +193,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     }
 
     fn send_response(&mut self, id: ConnId, response: &Response, bodiless: bool, is_last: bool) {
+        // Who is answered while the server stops is not to ask again.
         let is_last = is_last || self.stopping.is_some();
         let Some(peer) = get(&mut self.peers, id) else { return };
         peer.outbound.push_http(|out| response.write(out, bodiless, is_last));
