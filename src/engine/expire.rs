@@ -54,7 +54,8 @@ impl<H: Handler, T: Transport> Engine<H, T> {
                     self.close_peer(id, CloseReason::fixed(CloseCode::EXPIRED, "the token has expired"))
                 }
                 Stage::Open | Stage::Streaming if !peer.pinged && expires > self.now => self.ping(id),
-                Stage::Waiting => self.answer_parked(id, true),
+                // Many may have begun to wait at once: each turn answers a few, and the wheel need not ask again.
+                Stage::Waiting => return self.shared.rooms.wake(id),
                 Stage::Deciding => {
                     self.refuse(id, &Refusal::Unavailable("the decision took too long").into())
                 }

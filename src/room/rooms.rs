@@ -47,8 +47,8 @@ pub struct Rooms {
     crowded: usize,
     /// Publishers that waited for a crowded room and need not any more.
     released: Vec<ConnId>,
-    /// Requests that waited for a publication that has come.
-    woken: Vec<ConnId>,
+    /// Requests that waited for a publication that has come, or long enough; the first to be told in front.
+    woken: VecDeque<ConnId>,
     next_epoch: u64,
     now_ms: u64,
     /// Where the search for history that is too old stands.
@@ -66,7 +66,7 @@ impl Rooms {
             active: VecDeque::new(),
             crowded: 0,
             released: Vec::new(),
-            woken: Vec::new(),
+            woken: VecDeque::new(),
             next_epoch: first_epoch,
             now_ms: 0,
             swept: 0,
@@ -333,14 +333,19 @@ impl Rooms {
         }
     }
 
-    /// Whether there are such requests.
+    /// Says that a request has waited for as long as it may.
+    pub fn wake(&mut self, conn: ConnId) {
+        self.woken.push_back(conn);
+    }
+
+    /// Whether there are requests that need not wait any longer.
     pub fn has_woken(&self) -> bool {
         !self.woken.is_empty()
     }
 
-    /// A request that waited for a publication that has come.
+    /// The next of the requests that need not wait any longer.
     pub fn pop_woken(&mut self) -> Option<ConnId> {
-        self.woken.pop()
+        self.woken.pop_front()
     }
 
     /// Looks through up to `count` rooms for history that is too old, and goes on from there the next time.
