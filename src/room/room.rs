@@ -9,7 +9,7 @@ use super::keys::Keys;
 use super::lane::{Cursor, Pending};
 use super::log::{Lag, Log};
 use super::members::{Member, Members};
-use super::position::Position;
+use super::position::{Position, Start};
 use super::presence::Roll;
 use crate::id::ConnId;
 use crate::ws::message::Message;
@@ -110,7 +110,13 @@ impl Room {
             *readers += 1;
             self.log.open_lane(join.encoding);
         }
-        let (cursor, recovered) = self.log.place(join.start, join.encoding);
+        let (mut cursor, mut recovered) = self.log.place(join.start, join.encoding);
+        let newest = Cursor::after(self.log.head().offset().saturating_sub(1));
+        if self.lag == Lag::Latest && cursor < newest {
+            // It will not be sent what is out of date, so it must not believe that it has everything.
+            recovered &= !matches!(join.start, Start::Since { .. });
+            cursor = newest;
+        }
         let is_behind = cursor != self.log.head();
         let slot = self.members.insert(conn, cursor, join.encoding);
         self.members.set_lagging(slot, is_behind);

@@ -58,6 +58,9 @@ impl Handler for Scribe {
         if path.starts_with("/kept") {
             opening.keep(&path, KEEP).unwrap();
         }
+        if path == "/kept/latest" {
+            opening.set_lag(&path, Lag::Latest);
+        }
         for (name, lag) in [("/skip", Lag::Skip), ("/latest", Lag::Latest)] {
             if path == name {
                 opening.keep(&path, Keep::default()).unwrap();
