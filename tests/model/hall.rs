@@ -4,16 +4,26 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use fanline::{
-    Closed, ConnId, Context, Encoding, Exchange, Handler, Join, Joined, Keep, Message, NotPublished, Opening,
-    Position, Presence, Published, Refusal, Reply, Response, Start,
+    Closed, ConnId, Context, Encoding, Exchange, Handler, Join, Joined, Keep, Lag, Message, NotPublished,
+    Opening, Position, Presence, Published, Refusal, Reply, Response, Start,
 };
 
-/// What rooms keep whose name begins with a `k`; the others keep nothing.
+/// What rooms keep whose name begins with a `k` or an `l`; the others keep nothing.
 pub const KEEP: Keep = Keep { messages: 20, bytes: 3000, age: Duration::from_secs(60) };
 
 /// Whether a room of this name keeps history.
 pub fn is_kept(room: &str) -> bool {
-    room.starts_with('k')
+    room.starts_with(['k', 'l'])
+}
+
+/// What a room of this name keeps, and what it does about slow members.
+fn rules_of(room: &str) -> (Keep, Lag) {
+    let keep = if is_kept(room) { KEEP } else { Keep::default() };
+    match room.as_bytes()[0] {
+        b's' => (keep, Lag::Skip),
+        b'l' => (keep, Lag::Latest),
+        _ => (keep, Lag::Close),
+    }
 }
 
 /// What happened, in the order in which it did.
@@ -127,9 +137,9 @@ impl Hall {
     fn join(&self, ctx: &mut Context<'_>, words: &str) {
         let [room, start, encoding, quiet, user, answer] =
             words.split(' ').collect::<Vec<_>>().try_into().unwrap();
-        if is_kept(room) {
-            ctx.keep(room, KEEP).unwrap();
-        }
+        let (keep, lag) = rules_of(room);
+        ctx.keep(room, keep).unwrap();
+        ctx.set_lag(room, lag);
         let presence = match (user, user.strip_suffix('!')) {
             ("-", _) => Presence::Hidden,
             (_, Some(user)) => Presence::Announced(user.into()),
@@ -152,6 +162,7 @@ impl Hall {
 
     fn poll(&self, exchange: &mut Exchange<'_>, room: &str, wait: u64) -> Reply {
         exchange.keep(room, KEEP).unwrap();
+        exchange.rooms().set_lag(room, rules_of(room).1);
         let start = parse_start(&exchange.request().query_value("start").unwrap());
         let (id, has_waited, now_ms) = (exchange.id(), exchange.has_waited(), exchange.now_ms());
         let log = exchange.rooms().log(room).unwrap();
@@ -187,9 +198,9 @@ impl Handler for Hall {
                 self.poll(exchange, &room, wait)
             }
             "/events" => {
-                if is_kept(&room) {
-                    exchange.keep(&room, KEEP).unwrap();
-                }
+                let (keep, lag) = rules_of(&room);
+                exchange.keep(&room, keep).unwrap();
+                exchange.rooms().set_lag(&room, lag);
                 let start = parse_start(&request.query_value("start").unwrap());
                 self.tell(Told::Events { id, room: room.clone(), start, now_ms });
                 Reply::Events { room, start }
@@ -197,9 +208,9 @@ impl Handler for Hall {
             "/post" => {
                 let is_binary = request.query_value("binary").is_some();
                 let post = Post { text: String::from_utf8(exchange.body().to_vec()).unwrap(), is_binary };
-                if is_kept(post.room()) {
-                    exchange.keep(post.room(), KEEP).unwrap();
-                }
+                let (keep, lag) = rules_of(post.room());
+                exchange.keep(post.room(), keep).unwrap();
+                exchange.rooms().set_lag(post.room(), lag);
                 let result = exchange.publish(post.room(), post.message(), post.key());
                 self.tell(Told::Published { id, post, result, now_ms });
                 Response::text(200, &format!("{result:?}")).into()
@@ -237,9 +248,9 @@ impl Handler for Hall {
             Some((command, _)) => panic!("{command}?"),
             None => {
                 let post = Post::of(message);
-                if is_kept(post.room()) {
-                    ctx.keep(post.room(), KEEP).unwrap();
-                }
+                let (keep, lag) = rules_of(post.room());
+                ctx.keep(post.room(), keep).unwrap();
+                ctx.set_lag(post.room(), lag);
                 let result = ctx.publish_once(post.room(), message, post.key());
                 self.tell(Told::Published { id, post, result, now_ms });
             }

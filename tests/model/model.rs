@@ -103,6 +103,16 @@ impl Model {
         }
     }
 
+    /// As [`Model::place`], for one who stays; where only the newest matters, it gets no more than that.
+    pub fn entry(&self, life: usize, room: &str, start: Start, now_ms: u64) -> (usize, bool) {
+        let (from, whole) = self.place(life, room, start, now_ms);
+        let newest = self.lives[life].items.len().saturating_sub(1);
+        match room.starts_with('l') && from < newest {
+            true => (newest, whole && !matches!(start, Start::Since { .. })),
+            false => (from, whole),
+        }
+    }
+
     /// Someone joins: its membership, the life, and where it starts, which has to be what it was told.
     pub fn join(
         &mut self,
@@ -113,7 +123,7 @@ impl Model {
         now_ms: u64,
     ) -> (u64, usize) {
         let life = self.life(room, joined.position.epoch, now_ms);
-        let (mut from, whole) = self.place(life, room, join.start, now_ms);
+        let (mut from, whole) = self.entry(life, room, join.start, now_ms);
         let is_behind = from < self.lives[life].items.len();
         self.joins += 1;
         let presence = join.presence.clone();

@@ -74,7 +74,9 @@ impl Sim {
         let room = self.room();
         let start = self.start_in(room);
         let encoding = if self.rng.u8(..3) == 0 { "json" } else { "raw" };
-        let quiet = if self.rng.u8(..4) == 0 { "quiet" } else { "loud" };
+        // What it is not sent because it is its own cannot be told from what it was too slow for.
+        let may_be_quiet = !room.starts_with(['s', 'l']);
+        let quiet = if may_be_quiet && self.rng.u8(..4) == 0 { "quiet" } else { "loud" };
         let user = match self.rng.u8(..5) {
             _ if is_slow => format!("c{at}@{room}"),
             0 => format!("ann@{room}!"),
@@ -207,6 +209,18 @@ impl Sim {
     fn flood(&mut self) {
         let room = self.room();
         self.note(format!("a flood in {room}"));
+        let members: Vec<usize> = self
+            .clients
+            .values()
+            .filter(|client| client.is_slow && client.silent.is_none())
+            .filter(|client| client.readings.iter().any(|reading| reading.room == room))
+            .map(|client| client.at)
+            .collect();
+        for at in &members {
+            if self.rng.bool() {
+                self.world.narrow(*at, 0);
+            }
+        }
         for _ in 0..10 {
             self.published += 1;
             let text = format!("{room} {} {}", self.published, "flood".repeat(self.log_max / 35));
@@ -214,8 +228,7 @@ impl Sim {
             self.post_as(Post { text, is_binary: false });
         }
         self.rest();
-        let passed = self.clients.iter().filter(|(_, client)| client.is_passed).map(|(_, client)| client.at);
-        for at in passed.collect::<Vec<_>>() {
+        for at in members {
             if self.rng.bool() {
                 self.world.widen(at, usize::MAX);
             }
