@@ -56,7 +56,8 @@ impl<H: Handler, T: Transport> Engine<H, T> {
                 // A browser asks again by itself, and is then told why not.
                 Stage::Streaming if expires <= self.now => self.hang_up(id),
                 Stage::Open | Stage::Streaming if !peer.pinged && expires > self.now => self.ping(id),
-                Stage::Waiting => self.answer_parked(id, true),
+                // Many may have begun to wait at once: each turn answers a few, and the wheel need not ask again.
+                Stage::Waiting => return self.shared.rooms.wake(id),
                 Stage::Deciding => {
                     self.refuse(id, &Refusal::Unavailable("the decision took too long").into())
                 }

@@ -308,7 +308,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
                 // Between two requests there is nothing to say, and nothing on its way to wait for.
                 Some(Stage::Head | Stage::Body) if self.owes_nothing(id) => self.lose(id),
                 Some(Stage::Head | Stage::Body | Stage::Streaming) => self.hang_up(id),
-                Some(Stage::Waiting) => self.answer_parked(id, true),
+                Some(Stage::Waiting) => self.answer_parked(id),
                 Some(Stage::Deciding) => self.refuse(id, &Refusal::Unavailable("the server stops").into()),
                 Some(Stage::Closing | Stage::Closed) | None => {}
             }
@@ -361,11 +361,11 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         }
     }
 
-    /// Answers requests that waited for a publication, as many as may be flushed in a turn.
+    /// Answers requests that have waited, as many as may be flushed in a turn.
     fn wake(&mut self) {
         for _ in 0..self.shared.rules.limits.flush_budget {
             let Some(id) = self.shared.rooms.pop_woken() else { return };
-            self.answer_parked(id, false);
+            self.answer_parked(id);
         }
     }
 

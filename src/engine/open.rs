@@ -49,9 +49,10 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     }
 
     /// A request that waited is answered, or waits on.
-    pub(super) fn answer_parked(&mut self, id: ConnId, has_waited: bool) {
+    pub(super) fn answer_parked(&mut self, id: ConnId) {
         let Some(parked) = get(&mut self.peers, id).and_then(|peer| peer.conn.take_parked()) else { return };
         self.shared.rooms.unlisten(&parked.room, id);
+        let has_waited = parked.until <= self.now || self.stopping.is_some();
         self.answer(id, &parked.head, Asked::Again { until: parked.until, has_waited });
         if let Some(peer) = get(&mut self.peers, id) {
             // What was pipelined behind it has waited, too.
@@ -197,6 +198,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     }
 
     fn send_response(&mut self, id: ConnId, response: &Response, bodiless: bool, is_last: bool) {
+        // Who is answered while the server stops is not to ask again.
         let is_last = is_last || self.stopping.is_some();
         let Some(peer) = get(&mut self.peers, id) else { return };
         peer.outbound.push_http(|out| response.write(out, bodiless, is_last));

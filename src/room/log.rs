@@ -136,9 +136,11 @@ impl Log {
             + [&self.json, &self.events].into_iter().flatten().map(|lane| lane.len()).sum::<usize>()
     }
 
-    /// Bytes of frames between a place and the head.
+    /// Bytes between a place and the head, in the encoding that has the most.
     pub fn bytes_after(&self, cursor: Cursor) -> u64 {
-        self.raw.bytes_after(cursor)
+        // A short message is many times as long as JSON or as an event.
+        let further = [&self.json, &self.events].into_iter().flatten().map(|lane| lane.bytes_after(cursor));
+        further.fold(self.raw.bytes_after(cursor), u64::max)
     }
 
     /// What is to be sent next to the one who is at `cursor`.

@@ -9,7 +9,7 @@ use super::keys::Keys;
 use super::lane::{Cursor, Pending};
 use super::log::{Lag, Log};
 use super::members::{Member, Members};
-use super::position::Position;
+use super::position::{Position, Start};
 use super::presence::Roll;
 use crate::id::ConnId;
 use crate::ws::message::Message;
@@ -110,7 +110,13 @@ impl Room {
             *readers += 1;
             self.log.open_lane(join.encoding);
         }
-        let (cursor, recovered) = self.log.place(join.start, join.encoding);
+        let (mut cursor, mut recovered) = self.log.place(join.start, join.encoding);
+        let newest = Cursor::after(self.log.head().offset().saturating_sub(1));
+        if self.lag == Lag::Latest && cursor < newest {
+            // It will not be sent what is out of date, so it must not believe that it has everything.
+            recovered &= !matches!(join.start, Start::Since { .. });
+            cursor = newest;
+        }
         let is_behind = cursor != self.log.head();
         let slot = self.members.insert(conn, cursor, join.encoding);
         self.members.set_lagging(slot, is_behind);
@@ -172,6 +178,11 @@ impl Room {
                 true => member.cursor = self.log.head(),
                 false => own.push_back(position.offset),
             }
+            // What is gone it will not be sent anyway, be it its own or not.
+            let tail = self.log.tail(member.encoding).offset();
+            while own.front().is_some_and(|offset| *offset <= tail) {
+                own.pop_front();
+            }
         }
         if self.members.is_empty() {
             self.members.rest_at(self.log.head());
@@ -223,5 +234,24 @@ impl<'r> Visit<'r> {
         let (cursor, rest) = self.log.advance(self.member.encoding, self.member.cursor, sent);
         self.member.cursor = cursor;
         rest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_stalled_member_publishes_itself_is_not_remembered_for_longer_than_it_is_held() {
+        let mut room = Room::new("a".into(), Log::new(1, 1000));
+        room.lag = Lag::Skip;
+        let (slot, _) = room.enter(ConnId::new(0, 0), &Join { is_quiet: true, ..Join::default() });
+        room.append(Message::Text("somebody else's"), false, None, 0);
+        room.members.set_lagging(slot, true);
+        for _ in 0..10_000 {
+            room.members.rest_at(room.log.head());
+            room.append(Message::Text("x"), false, Some(slot), 0);
+        }
+        assert!(room.own[&slot].len() <= 1000 / 3, "{}", room.own[&slot].len());
     }
 }

@@ -47,7 +47,7 @@ pub struct Rooms {
     crowded: usize,
     /// Publishers that waited for a crowded room and need not any more.
     released: Vec<ConnId>,
-    /// Requests that waited for a publication that has come.
+    /// Requests that waited for a publication that has come, or long enough; the first to be told in front.
     woken: VecDeque<ConnId>,
     next_epoch: u64,
     now_ms: u64,
@@ -271,7 +271,14 @@ impl Rooms {
         }
         let author =
             post.author.filter(|author| author.room as usize == key).map(|author| author.slot as usize);
-        let position = self.append(key, message, false, author)?;
+        let position = match self.append(key, message, false, author) {
+            Ok(position) => position,
+            Err(error) => {
+                // A room that was made for this alone must not stay: anybody could fill `rooms_max` with them.
+                self.free_if_deserted(key);
+                return Err(error);
+            }
+        };
         if let Some(new) = post.key {
             let keys = self.rooms[key].keys.get_or_insert_with(|| Box::new(Keys::default()));
             keys.remember(new, position, self.now_ms, self.limits.idempotency_keys_max, oldest_ms);
@@ -326,12 +333,17 @@ impl Rooms {
         }
     }
 
-    /// Whether there are such requests.
+    /// Says that a request has waited for as long as it may.
+    pub fn wake(&mut self, conn: ConnId) {
+        self.woken.push_back(conn);
+    }
+
+    /// Whether there are requests that need not wait any longer.
     pub fn has_woken(&self) -> bool {
         !self.woken.is_empty()
     }
 
-    /// A request that waited for a publication that has come: the one for which it came first.
+    /// The next of the requests that need not wait any longer.
     pub fn pop_woken(&mut self) -> Option<ConnId> {
         self.woken.pop_front()
     }
@@ -475,6 +487,25 @@ mod tests {
         rooms.leave(member);
         walk(&mut rooms);
         assert_eq!(rooms.crowded, 0);
+    }
+
+    #[test]
+    fn what_nobody_hears_leaves_no_room_behind() {
+        let mut rooms = rooms();
+        rooms.keep("a", Keep::default()).unwrap();
+        assert_eq!(publish(&mut rooms, "a", Message::Text("hello")), Err(NotPublished::Unheard));
+        assert!(rooms.is_empty());
+    }
+
+    #[test]
+    fn a_publisher_waits_for_the_longest_encoding_that_somebody_reads() {
+        let mut rooms = rooms();
+        let json = Join { encoding: super::super::encoding::Encoding::Json, ..Join::default() };
+        rooms.join("a", conn(0), &json).unwrap();
+        while publish(&mut rooms, "a", Message::Text("")).is_ok() {}
+        assert!(rooms.log_bytes() < 1200, "{} bytes", rooms.log_bytes());
+        walk(&mut rooms);
+        assert!(publish(&mut rooms, "a", Message::Text("")).is_ok());
     }
 
     #[test]

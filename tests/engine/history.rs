@@ -87,6 +87,23 @@ fn who_asks_for_what_is_gone_or_was_another_room_is_told() {
 }
 
 #[test]
+fn where_only_the_newest_matters_who_resumes_gets_it_and_is_told_that_the_rest_is_missing() {
+    let mut world = World::new(Limits::default());
+    let a = world.open("/kept/latest");
+    publish(&mut world, a, 1..=4);
+    for (start, want) in [
+        ("since=1:4", &[][..]),
+        ("since=1:3", &["m4"]),
+        ("since=1:2", &["missed some", "m4"]),
+        ("since=1:0&last=3", &["missed some", "m4"]),
+        ("last=3", &["m4"]),
+    ] {
+        let b = world.open_and_replay(&format!("/kept/latest?{start}"));
+        assert_eq!(world.texts(b), want, "{start}");
+    }
+}
+
+#[test]
 fn history_outlives_the_members_and_goes_when_it_is_old() {
     let mut world = World::new(Limits::default());
     let a = world.open("/kept");

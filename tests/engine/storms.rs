@@ -60,6 +60,50 @@ fn past_connections_max_the_next_are_told_503_and_past_that_they_are_dropped() {
 }
 
 #[test]
+fn a_thousand_polls_whose_time_is_up_at_once_are_answered_a_few_a_turn_and_the_first_come_first() {
+    let mut world = World::new(Limits { flush_budget: 100, ..Limits::default() });
+    let pollers: Vec<usize> = (0..1000).map(|_| world.connect()).collect();
+    for poller in &pollers {
+        world.send(*poller, b"GET /wait/r?since=1:0 HTTP/1.1\r\nHost: x\r\n\r\n");
+    }
+    world.turn();
+    let answered = |world: &World| {
+        let has_answer = |poller: &&usize| !world.clients[**poller].pipe.borrow().to_peer.is_empty();
+        pollers.iter().filter(has_answer).count()
+    };
+    world.pass(Duration::from_secs(29));
+    assert_eq!(answered(&world), 0);
+    world.now += Duration::from_secs(2);
+    for turn in 0..20 {
+        let before = world.metrics.requests.get();
+        world.engine.turn(world.now);
+        world.engine.check_invariants();
+        let asked = world.metrics.requests.get() - before;
+        assert!(asked <= 100, "{asked} in turn {turn}");
+    }
+    assert_eq!(answered(&world), 1000);
+    // The same for those who are woken by news, and whoever has waited longest is served first.
+    for poller in &pollers {
+        world.take(*poller);
+        world.send(*poller, b"GET /wait/r?since=1:0 HTTP/1.1\r\nHost: x\r\n\r\n");
+    }
+    world.turn();
+    world.engine.apply(fanline::engine::Command::Publish("/r".into(), "news".into()));
+    let late = world.connect();
+    world.engine.turn(world.now);
+    world.send(late, b"GET /wait/r?since=1:1 HTTP/1.1\r\nHost: x\r\n\r\n");
+    world.engine.turn(world.now);
+    world.engine.apply(fanline::engine::Command::Publish("/r".into(), "more".into()));
+    for _ in 0..7 {
+        world.engine.turn(world.now);
+    }
+    assert!(world.take(late).is_empty(), "it has waited for less than the others");
+    world.turn();
+    assert_eq!(answered(&world), 1000);
+    assert!(!world.take(late).is_empty());
+}
+
+#[test]
 fn messages_that_inflate_to_much_take_turns_with_everybody_elses() {
     let mut world = World::new(Limits { read_budget: 1 << 20, ..Limits::default() });
     let bomber = world.open_with("/a", "Sec-WebSocket-Extensions: permessage-deflate\r\n");

@@ -61,6 +61,9 @@ impl Handler for Scribe {
         if path.starts_with("/kept") {
             opening.keep(&path, KEEP).unwrap();
         }
+        if path == "/kept/latest" {
+            opening.set_lag(&path, Lag::Latest);
+        }
         for (name, lag) in [("/skip", Lag::Skip), ("/latest", Lag::Latest)] {
             if path == name {
                 opening.keep(&path, Keep::default()).unwrap();
@@ -132,8 +135,8 @@ fn start_of(request: &Request<'_>) -> Start {
 }
 
 /// An engine, its clock, and its clients.
-pub struct World {
-    pub engine: Engine<Scribe, EngineEnd>,
+pub struct World<H: Handler = Scribe> {
+    pub engine: Engine<H, EngineEnd>,
     pub metrics: Arc<Metrics>,
     pub now: Instant,
     pub clients: Vec<Client>,
@@ -147,9 +150,20 @@ pub struct Client {
 
 impl World {
     pub fn new(limits: Limits) -> Self {
+        Self::with_handler(Scribe::default(), limits)
+    }
+
+    /// Everything the handler was told since the beginning.
+    pub fn told(&self) -> Vec<String> {
+        self.engine.handler().told.clone()
+    }
+}
+
+impl<H: Handler> World<H> {
+    pub fn with_handler(handler: H, limits: Limits) -> Self {
         let (metrics, now) = (Arc::new(Metrics::default()), Instant::now());
         let rules = Rules { limits, deflate: true, ..Rules::default() };
-        let engine = Engine::new(Scribe::default(), rules, metrics.clone(), now, Duration::from_micros(1));
+        let engine = Engine::new(handler, rules, metrics.clone(), now, Duration::from_micros(1));
         Self { engine, metrics, now, clients: Vec::new() }
     }
 
@@ -282,11 +296,6 @@ impl World {
         let frames = self.frames(client);
         let texts = frames.into_iter().filter(|(first, _)| *first == 0x81);
         texts.map(|(_, payload)| String::from_utf8(payload).unwrap()).collect()
-    }
-
-    /// Everything the handler was told since the beginning.
-    pub fn told(&self) -> Vec<String> {
-        self.engine.handler().told.clone()
     }
 
     pub fn is_gone(&self, client: usize) -> bool {
