@@ -162,11 +162,15 @@ impl Settings {
     }
 
     fn apply_table(&mut self, mut table: Table<'_, '_>, source: &Source<'_>, around: Around<'_>) {
+        let listen_at = table.find("listen").unwrap_or_default();
         if let Some(listen) = read_listen(&mut table) {
             self.listen = listen;
         }
         if let Some(tls) = table.table("tls") {
             self.tls = tls::read(tls, around.folder);
+        }
+        if self.listen.is_empty() && self.tls.listen.is_empty() {
+            table.wrong(listen_at, "listen", "names no address, and tls.listen neither");
         }
         let origins = table.texts("origins").unwrap_or_default();
         for origin in origins.iter().filter(|origin| !is_origin(&origin.value)) {
@@ -253,9 +257,6 @@ impl Settings {
 /// Reads a list of addresses.
 fn read_listen(table: &mut Table<'_, '_>) -> Option<Vec<String>> {
     let addrs = table.texts("listen")?;
-    if addrs.is_empty() && table.has_had("listen") {
-        table.wrong(table.at(), "listen", "names no address");
-    }
     for (count, addr) in addrs.iter().enumerate() {
         let is_addr = addr.value.parse::<SocketAddr>().is_ok()
             || addr.value.rsplit_once(':').is_some_and(|(host, port)| {
@@ -586,6 +587,9 @@ mod tests {
             std::fs::write(folder.path().join(name), "").unwrap();
         }
         let settings = from_toml(shown, folder.path()).unwrap();
+        let only_tls = shown.replacen("listen = [\"127.0.0.1:8080\", \"[::1]:8080\"]", "listen = []", 1);
+        let only_tls = from_toml(&only_tls, folder.path()).unwrap();
+        assert_eq!((only_tls.listen.len(), only_tls.tls.listen.len()), (0, 1));
         let [chat, prices] = settings.routes.as_slice() else { panic!("{:?}", settings.routes) };
         let plain = Route::defaults().remove(1);
         assert_eq!((&chat.pattern, chat.keep, chat.lag), (&plain.pattern, plain.keep, plain.lag));

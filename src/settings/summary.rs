@@ -12,7 +12,10 @@ use crate::limits::{Limits, Unit};
 impl Settings {
     /// What these settings make: where is listened, what is where, and what differs from the defaults.
     pub fn summary(&self) -> String {
-        let mut lines = vec![format!("listens on {}", self.listen.join(", "))];
+        let mut lines = Vec::new();
+        if !self.listen.is_empty() {
+            lines.push(format!("listens on {}", self.listen.join(", ")));
+        }
         if !self.tls.listen.is_empty() {
             lines.push(format!("listens for wss on {}", self.tls.listen.join(", ")));
         }
