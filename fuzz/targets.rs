@@ -21,8 +21,11 @@ use fanline::ws::frame::{FrameHeader, Opcode, split_server_frame, write_frame};
 use fanline::ws::session::{Session, Workbench};
 use fanline::{Limits, Metrics, Refusal, Request};
 
+/// What a target does with one input; it panics where something is wrong.
+pub type Target = fn(&[u8]);
+
 /// Every target by name.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Target)] = &[
     ("frame", frame),
     ("session", session),
     ("head", head),
