@@ -111,9 +111,11 @@ impl App {
         }
     }
 
-    /// The route whose options a room has: the first that leads to it.
+    /// The route whose options a room has: the first that leads to it, and rather one that leads to no other.
     fn route_of(&self, room: &str) -> Result<&Route, Refusal> {
-        self.routes.iter().map(|route| &**route).find(|route| route.leads_to(room)).ok_or(Refusal::NotFound)
+        let leading = || self.routes.iter().filter(|route| route.leads_to(room));
+        let own = leading().find(|route| !route.pattern.has_room());
+        own.or_else(|| leading().next()).map(|route| &**route).ok_or(Refusal::NotFound)
     }
 }
 

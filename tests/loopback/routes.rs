@@ -113,6 +113,22 @@ fn row_31_a_route_can_greet_and_row_33_end_on_a_word_after_which_the_member_has_
     assert_eq!(text(&mut b), "still here", "the word itself was not passed on");
 }
 
+#[test]
+fn over_http_a_room_has_the_options_of_the_route_that_leads_to_it_alone() {
+    let wide = "[[route]]\npath = '/chat/{room}'\nmode = 'room'\n";
+    let own = "[[route]]\npath = '/wall'\nmode = 'room'\nmessage_bytes_max = 3\n";
+    let (_file, server) = configured(&format!("{wide}{own}"));
+    for (room, status) in [("wall", "413"), ("lobby", "201")] {
+        let mut stream = std::net::TcpStream::connect(server.addr()).unwrap();
+        let head =
+            format!("POST /rooms/{room}/messages HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nlong");
+        std::io::Write::write_all(&mut stream, head.as_bytes()).unwrap();
+        let mut answer = [0; 12];
+        std::io::Read::read_exact(&mut stream, &mut answer).unwrap();
+        assert_eq!(String::from_utf8_lossy(&answer[9..]), status, "{room}");
+    }
+}
+
 fn configured(config: &str) -> (tempfile::NamedTempFile, Process) {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), config).unwrap();
