@@ -453,6 +453,8 @@ impl Sim {
                 is_blocked || !client.is_passed || is_told,
                 "{client:?} was not told that it was too slow"
             );
+            let is_heard = self.world.clients[client.at].pipe.borrow().to_engine.is_empty();
+            assert!(is_blocked || is_heard || !client.is_well(), "{client:?} is not read any more");
             if let Some(since) = client.silent {
                 let is_late = now - since > Duration::from_millis(40_500);
                 assert!(client.is_leaving || !is_late, "a silent one is still there: {client:?}");
