@@ -91,10 +91,14 @@ impl Room {
 
     /// Whether nobody and nothing needs it: also not one who was here a moment ago and comes back.
     pub(super) fn is_deserted(&self, now_ms: u64) -> bool {
-        let is_empty = self.members.is_empty() && !self.active && self.listeners.is_empty();
         let keep = self.log.keep();
         let is_kept = || now_ms < self.left_ms.saturating_add(keep.age.as_millis() as u64);
-        is_empty && (keep.is_nothing() || !(self.log.has_history() || is_kept()))
+        self.is_unused() && (keep.is_nothing() || !(self.log.has_history() || is_kept()))
+    }
+
+    /// Whether nobody is in it, and nobody waits for it.
+    pub(super) fn is_unused(&self) -> bool {
+        self.members.is_empty() && !self.active && self.listeners.is_empty()
     }
 
     /// What everybody has been sent is not kept, unless somebody's cursor lags, or it is history.

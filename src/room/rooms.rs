@@ -205,6 +205,9 @@ impl Rooms {
             return Err(JoinError::Name);
         }
         if self.rooms.len() >= self.limits.rooms_max {
+            self.evict();
+        }
+        if self.rooms.len() >= self.limits.rooms_max {
             return Err(JoinError::TooManyRooms);
         }
         let name: Arc<str> = name.into();
@@ -348,6 +351,20 @@ impl Rooms {
         self.woken.pop_front()
     }
 
+    /// Frees a room that is only kept for who may come back: somebody is here now. Looks at a few, so that a room that
+    /// cannot be had costs little.
+    fn evict(&mut self) {
+        const LOOKED_AT: usize = 256;
+        let slots = self.rooms.capacity();
+        for _ in 0..LOOKED_AT.min(slots) {
+            self.swept = if self.swept + 1 >= slots { 0 } else { self.swept + 1 };
+            let room = self.rooms.get(self.swept);
+            if room.is_some_and(|room| room.is_unused() && !room.log.has_history()) {
+                return self.free(self.swept);
+            }
+        }
+    }
+
     /// Looks through up to `count` rooms for history that is too old, and goes on from there the next time.
     pub fn sweep(&mut self, count: usize) {
         let slots = self.rooms.capacity();
@@ -364,6 +381,8 @@ impl Rooms {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::super::lane::Pending;
     use super::*;
 
@@ -517,5 +536,19 @@ mod tests {
         join(&mut rooms, "b", 0).unwrap();
         assert_eq!(join(&mut rooms, "c", 0), Err(JoinError::TooManyRooms));
         assert!(join(&mut rooms, "a", 1).is_ok());
+    }
+
+    #[test]
+    fn a_room_kept_for_who_may_come_back_makes_room_for_who_is_here() {
+        let mut rooms = rooms();
+        let keep = Keep { messages: 5, bytes: 1000, age: Duration::from_secs(60) };
+        for name in ["a", "b"] {
+            rooms.keep(name, keep).unwrap();
+        }
+        let member = join(&mut rooms, "a", 0).unwrap();
+        assert!(join(&mut rooms, "c", 1).is_ok(), "nobody is in b, and nothing was said there");
+        rooms.leave(member);
+        publish(&mut rooms, "a", Message::Text("kept")).unwrap();
+        assert_eq!(join(&mut rooms, "d", 2), Err(JoinError::TooManyRooms), "a has something to keep");
     }
 }
