@@ -274,6 +274,20 @@ fn a_table_has_a_row_for_every_way_and_programs_get_the_same() {
 }
 
 #[test]
+fn row_55_the_readme_has_the_table_and_the_command_that_makes_it() {
+    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
+    let readme = fs::read_to_string(readme).expect("the README");
+    assert!(readme.contains("cargo loadtest push"), "the command");
+    for way in Way::ALL {
+        let row = readme.lines().find(|line| line.starts_with(&format!("| {} |", way.name())));
+        let cells =
+            row.unwrap_or_default().split('|').filter(|cell| cell.chars().any(|c| c.is_ascii_digit()));
+        // Bytes both ways and requests; latencies are only told from a run that was not refused.
+        assert!(cells.count() >= 3, "{way:?}: {row:?}");
+    }
+}
+
+#[test]
 fn events_are_read_however_they_are_cut() {
     let stream = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\nretry: 2000\nid: 1:0\n\n:\n\n\
                    id: 1:1\ndata: one\ndata:two\n\nevent: binary\ndata: AP8=\n\nevent: notice\ndata: {}\n\n\
