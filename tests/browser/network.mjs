@@ -27,6 +27,7 @@ export class Proxy {
 
   #state = "open";
   #pairs = new Set();
+  #sockets = new Set();  // also those whose other end is gone
   #listener = net.createServer((client) => this.#accept(client));
 
   constructor(server) {
@@ -54,8 +55,10 @@ export class Proxy {
     });
     upstream.on("data", (bytes) => pair.state === "open" && client.write(bytes));
     for (const [one, other] of [[client, upstream], [upstream, client]]) {
+      this.#sockets.add(one);
       one.on("error", () => {});
       one.on("close", () => {
+        this.#sockets.delete(one);
         this.#pairs.delete(pair);
         if (pair.state === "open") other.destroy();
       });
@@ -70,10 +73,7 @@ export class Proxy {
 
   async stop() {
     const closed = new Promise((resolve) => this.#listener.close(resolve));
-    for (const { client, upstream } of this.#pairs) {
-      client.destroy();
-      upstream.destroy();
-    }
+    for (const socket of this.#sockets) socket.destroy();
     await closed;
   }
 }
