@@ -29,7 +29,7 @@ TAIL_LINES=60      # of a failed step's log
 PYTHONS=(python3 python3.14 python3.13 python3.12 python3.11)
 SKIPPED=77         # the exit code that says "could not run here, and why is in the log"
 
-STEPS=(fmt clippy docs build tests doctests benches fuzz conform autobahn idle push instructions interop browser)
+STEPS=(fmt clippy docs build tests doctests benches conform autobahn idle push instructions interop browser fuzz)
 
 # Seconds a step may take, were it alone on a small machine; compiling from nothing is in them.
 declare -A LIMIT=(
@@ -55,8 +55,9 @@ step_instructions() { benches/count.sh; }
 step_fuzz() {
   local passed=0 failed=0 target
   cargo fuzz --version >/dev/null 2>&1 || cargo install cargo-fuzz --version '^0.13' --locked || return
+  # Coverage is the compiler's own, and stable Rust has it, but does not say so.
+  RUSTC_BOOTSTRAP=1 cargo fuzz build --sanitizer none || return
   for target in $(cargo fuzz list); do
-    # Coverage is the compiler's own, and stable Rust has it, but does not say so.
     if RUSTC_BOOTSTRAP=1 cargo fuzz run "$target" --sanitizer none -- \
       -max_total_time="${FUZZ_SECONDS:-20}" -max_len=4096 -verbosity=0; then
       passed=$((passed + 1))
@@ -364,22 +365,45 @@ await_setup() {
 
 # ── All of it ───────────────────────────────────────────────────────────────────────────────────────────────
 
-end_setup() { [ -z "${SETUP:-}" ] || kill "$SETUP" 2>/dev/null; }
+end_beside() {
+  local pid
+  for pid in ${SETUP:-} ${LANES:-}; do kill "$pid" 2>/dev/null; done
+}
+
+# Steps one after the other, beside others; what they print is kept until somebody waits for them.
+lane() {
+  local name
+  for name in "$@"; do run_step "$name"; done >"$LOGS/lane-$1.out" 2>&1
+}
 
 main() {
-  local steps=("$@") name
+  local steps=("$@") name first=() web=() fuzz=() rest=()
   [ "${#steps[@]}" -gt 0 ] || steps=("${STEPS[@]}")
   for name in "${steps[@]}"; do
     [ -n "${LIMIT[$name]:-}" ] || { echo "no step is named $name; there are: ${STEPS[*]}" >&2; exit 2; }
+    case $name in
+      fmt | clippy | docs | build | tests | doctests | benches) first+=("$name") ;;
+      interop | browser) web+=("$name") ;;
+      fuzz) fuzz+=("$name") ;;
+      *) rest+=("$name") ;;
+    esac
   done
   mkdir -p "$LOGS"
   : >"$RESULTS"
-  trap end_setup EXIT
+  trap end_beside EXIT
   start_setup
-  for name in "${steps[@]}"; do
-    case $name in autobahn | instructions | interop | browser) await_setup ;; esac
-    run_step "$name"
-  done
+  # What compiles needs the machine for itself; what comes then mostly waits for clients, and two can wait at once. The
+  # fuzzer takes what they leave.
+  for name in "${first[@]}"; do run_step "$name"; done
+  await_setup
+  LANES=
+  if [ "${#web[@]}" -gt 0 ]; then lane "${web[@]}" & LANES="$LANES $!"; fi
+  if [ "${#fuzz[@]}" -gt 0 ]; then { renice -n 15 -p "$BASHPID" >/dev/null; lane "${fuzz[@]}"; } & LANES="$LANES $!"; fi
+  for name in "${rest[@]}"; do run_step "$name"; done
+  # shellcheck disable=SC2086 # they are several
+  [ -z "$LANES" ] || wait $LANES
+  LANES=
+  for name in "${web[@]:0:1}" "${fuzz[@]:0:1}"; do cat "$LOGS/lane-$name.out"; done
   print_table
   print_sum
 }
