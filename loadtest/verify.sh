@@ -9,7 +9,7 @@
 #
 # Environment:
 #   FANLINE_CACHE    where virtual environments are kept between runs (default ~/.cache/fanline)
-#   VERIFY_SECONDS   the time for everything together (default 1200)
+#   VERIFY_SECONDS   the time for everything together (default 1800)
 #   CHROMIUM         the browser, where it is not Debian's
 #   FUZZ_SECONDS     how long each fuzz target runs (default 20)
 #   SCREENSHOTS      a folder for the browser test's pictures (default target/verify/screenshots)
@@ -24,7 +24,7 @@ SELF=$ROOT/loadtest/verify.sh
 export FANLINE_CACHE=${FANLINE_CACHE:-${HOME:-/tmp}/.cache/fanline}  # the Autobahn run keeps its own there, too
 LOGS=$ROOT/target/verify
 RESULTS=$LOGS/results
-DEADLINE=$((SECONDS + ${VERIFY_SECONDS:-1200}))
+DEADLINE=$((SECONDS + ${VERIFY_SECONDS:-1800}))
 TAIL_LINES=60      # of a failed step's log
 PYTHONS=(python3 python3.14 python3.13 python3.12 python3.11)
 SKIPPED=77         # the exit code that says "could not run here, and why is in the log"
@@ -33,7 +33,7 @@ STEPS=(fmt clippy docs build tests doctests benches conform autobahn idle push i
 
 # Seconds a step may take, were it alone on a small machine; compiling from nothing is in them.
 declare -A LIMIT=(
-  [setup]=400 [fmt]=60 [clippy]=300 [docs]=240 [build]=400 [tests]=500 [doctests]=200 [benches]=240 [fuzz]=480
+  [setup]=400 [fmt]=60 [clippy]=300 [docs]=240 [build]=400 [tests]=500 [doctests]=200 [benches]=240 [fuzz]=800
   [conform]=180 [autobahn]=360 [idle]=180 [push]=120 [instructions]=180 [interop]=240 [browser]=400
 )
 
@@ -185,7 +185,7 @@ run_step() {
   limit=$(seconds_for "$name")
   printf '── %s\n' "$name"
   if [ "$limit" -le 0 ]; then
-    echo "not run: the ${VERIFY_SECONDS:-1200} s for everything are over" >"$log"
+    echo "not run: the ${VERIFY_SECONDS:-1800} s for everything are over" >"$log"
     status=124
   else
     timeout --kill-after=15 "$limit" "$SELF" --only "$name" >"$log" 2>&1 </dev/null
