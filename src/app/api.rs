@@ -90,10 +90,7 @@ impl App {
                 let route = self.route_of(room)?;
                 visitor.check(Right::Join, room)?;
                 let start = start_of(request, Start::Now)?;
-                exchange
-                    .keep(room, route.keep)
-                    .map_err(|_| Refusal::Unavailable("the room cannot be opened"))?;
-                exchange.rooms().set_lag(room, route.lag);
+                prepare(exchange, room, route)?;
                 if let Some(expires_ms) = visitor.expires_ms() {
                     exchange.expire_at(expires_ms);
                 }
@@ -117,6 +114,13 @@ impl App {
         let own = leading().find(|route| !route.pattern.has_room());
         own.or_else(|| leading().next()).map(|route| &**route).ok_or(Refusal::NotFound)
     }
+}
+
+/// Makes the room if there is none of this name, and gives it what its route says of it.
+fn prepare(exchange: &mut Exchange<'_>, room: &str, route: &Route) -> Result<(), Refusal> {
+    exchange.keep(room, route.keep).map_err(|_| Refusal::Unavailable("the room cannot be opened"))?;
+    exchange.rooms().set_lag(room, route.lag);
+    Ok(())
 }
 
 fn room_json(exchange: &mut Exchange<'_>, room: &str) -> Option<Value> {
@@ -184,7 +188,7 @@ fn messages(
         return Err(Refusal::Malformed("this room keeps no history to be asked for"));
     }
     if wait > 0 {
-        exchange.keep(room, route.keep).map_err(|_| Refusal::Unavailable("the room cannot be opened"))?;
+        prepare(exchange, room, route)?;
     }
     let may_wait = wait > 0 && !exchange.has_waited();
     let log = exchange.rooms().log(room).ok_or(Refusal::NotFound)?;
@@ -234,7 +238,7 @@ fn post(exchange: &mut Exchange<'_>, room: &str, route: &Route, visitor: &Visito
         ),
         false => None,
     };
-    exchange.keep(room, route.keep).map_err(|_| Refusal::Unavailable("the room cannot be opened"))?;
+    prepare(exchange, room, route)?;
     let templated =
         text.and_then(|text| route.fill(text, visitor.user().map(|user| &**user), exchange.now_ms()));
     let published = match (&templated, text) {
