@@ -228,10 +228,16 @@ limits! {
         "Publications a room keeps for its slow members; one further behind is closed with 1013, and who publishes waits while half of it is unsent.";
     static_bytes_max: Bytes = 4 << 20,
         "Length of a file that is served; a longer one is answered 404, since a file is read whole while all wait.";
+    page_entries_max: Count = 1000,
+        "Messages, rooms or users on a page of an answer; who asks for more gets the next page.";
+    page_bytes_max: Bytes = 1 << 20,
+        "Bytes of messages after which a page ends, with at least one on it.";
     poll_wait_max: Time = 60_000,
         "Time a request may wait for the next publication.";
     idempotency_keys_max: Count = 1024,
         "Keys a room remembers, so that a publication that is tried again is not published again.";
+    idempotency_key_bytes_max: Bytes = 128,
+        "Length of such a key, as its client writes it.";
     idempotency_age: Time = 300_000,
         "Time for which such a key is remembered.";
     walk_slice: Count = 32,
@@ -297,6 +303,7 @@ impl Limits {
             (self.head_bytes_max < 256, "head_bytes_max is below 256"),
             (self.control_bytes_max < 254, "control_bytes_max is below 254, two control frames"),
             (self.accept_budget == 0, "accept_budget is 0"),
+            (self.page_entries_max == 0, "page_entries_max is 0"),
             (self.flush_budget == 0, "flush_budget is 0"),
             (self.events_max == 0, "events_max is 0"),
             (self.read_budget == 0, "read_budget is 0"),

@@ -53,7 +53,7 @@ const LEVELS: &[&[(&str, &[&str])]] = &[
     &[("server", &[])],
     // What the library shows to the outside; the binary's own parts use it as anybody would.
     &[("lib", &[])],
-    &[("app", &["base64", "rustix", "serde", "serde_json", "uuid"])],
+    &[("app", &["base64", "rustix", "serde", "serde_json", "sha1", "uuid"])],
     &[("settings", &["clap", "serde", "strsim", "toml"])],
     &[("main", &["rustix"])],
 ];

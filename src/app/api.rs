@@ -4,20 +4,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::App;
 use super::route::Route;
+use super::{App, key};
 use crate::auth::{Right, Visitor};
-use crate::{Exchange, NotPublished, Position, Refusal, Reply, Request, Response, Start};
+use crate::{Exchange, Message, NotPublished, Position, Refusal, Reply, Request, Response, Start};
 
-/// Entries on a page, unless the request says otherwise, and at most.
+/// Entries on a page, unless the request says otherwise.
 const PAGE: usize = 100;
-const PAGE_MAX: usize = 1000;
-
-/// Bytes of messages after which a page ends, with at least one message on it.
-const PAGE_BYTES: usize = 1 << 20;
-
-/// The longest `Idempotency-Key`.
-pub(super) const KEY_MAX: usize = 128;
 
 /// What is asked of which room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,9 +58,10 @@ fn number(request: &Request<'_>, name: &str) -> Result<Option<usize>, Refusal> {
     number.map(Some).ok_or(Refusal::Malformed("last, limit and wait are whole numbers"))
 }
 
-fn limit(request: &Request<'_>) -> Result<usize, Refusal> {
-    let limit = number(request, "limit")?.unwrap_or(PAGE);
-    if limit == 0 { Err(Refusal::Malformed("limit is at least 1")) } else { Ok(limit.min(PAGE_MAX)) }
+fn limit(exchange: &Exchange<'_>) -> Result<usize, Refusal> {
+    let limit = number(exchange.request(), "limit")?.unwrap_or(PAGE);
+    let max = exchange.limits().page_entries_max;
+    if limit == 0 { Err(Refusal::Malformed("limit is at least 1")) } else { Ok(limit.min(max)) }
 }
 
 impl App {
@@ -136,16 +130,16 @@ fn room_json(exchange: &mut Exchange<'_>, room: &str) -> Option<Value> {
 
 fn list(exchange: &mut Exchange<'_>, visitor: &Visitor) -> Result<Reply, Refusal> {
     let request = exchange.request();
-    let limit = limit(request)?;
+    let (limit, max) = (limit(exchange)?, exchange.limits().page_entries_max);
     let prefix = request.query_value("prefix").unwrap_or_default();
     let after = request.query_value("after").unwrap_or_default();
     // Names that the visitor may not see are looked at, too: the search is bounded all the same.
-    let names: Vec<_> = exchange.rooms().names(&prefix, &after).take(PAGE_MAX + 1).cloned().collect();
-    let is_cut = names.len() > PAGE_MAX;
-    let mut seen = names.iter().take(PAGE_MAX).filter(|name| visitor.check(Right::Join, name).is_ok());
+    let names: Vec<_> = exchange.rooms().names(&prefix, &after).take(max + 1).cloned().collect();
+    let is_cut = names.len() > max;
+    let mut seen = names.iter().take(max).filter(|name| visitor.check(Right::Join, name).is_ok());
     let page: Vec<_> = seen.by_ref().take(limit).collect();
     let more = is_cut || seen.next().is_some();
-    let next = more.then(|| page.last().map_or_else(|| names[PAGE_MAX - 1].clone(), |name| (*name).clone()));
+    let next = more.then(|| page.last().map_or_else(|| names[max - 1].clone(), |name| (*name).clone()));
     let rooms: Vec<Value> = page.iter().filter_map(|name| room_json(exchange, name)).collect();
     Ok(Response::json(200, &json!({ "rooms": rooms, "next": next.as_deref() })).into())
 }
@@ -159,7 +153,7 @@ fn info(exchange: &mut Exchange<'_>, room: &str, visitor: &Visitor) -> Result<Re
 fn presence(exchange: &mut Exchange<'_>, room: &str, visitor: &Visitor) -> Result<Reply, Refusal> {
     visitor.check(Right::Presence, room)?;
     let request = exchange.request();
-    let (limit, after) = (limit(request)?, request.query_value("after"));
+    let (limit, after) = (limit(exchange)?, request.query_value("after"));
     let members = exchange.rooms().info(room).ok_or(Refusal::NotFound)?.members;
     let mut users: Vec<Value> = Vec::new();
     let mut next = None;
@@ -182,7 +176,7 @@ fn messages(
 ) -> Result<Reply, Refusal> {
     visitor.check(Right::Join, room)?;
     let request = exchange.request();
-    let (limit, wait) = (limit(request)?, number(request, "wait")?.unwrap_or(0));
+    let (limit, wait) = (limit(exchange)?, number(request, "wait")?.unwrap_or(0));
     let start = start_of(request, Start::Last(limit))?;
     if route.keep.is_nothing() {
         return Err(Refusal::Malformed("this room keeps no history to be asked for"));
@@ -190,6 +184,7 @@ fn messages(
     if wait > 0 {
         prepare(exchange, room, route)?;
     }
+    let bytes_max = exchange.limits().page_bytes_max;
     let may_wait = wait > 0 && !exchange.has_waited();
     let log = exchange.rooms().log(room).ok_or(Refusal::NotFound)?;
     let (from, recovered) = log.place(start, crate::Encoding::Raw);
@@ -199,7 +194,7 @@ fn messages(
     let (mut body, mut count, mut last) =
         (Vec::new(), 0, Position { offset: from.offset(), ..log.position() });
     for publication in log.history(from).take(limit) {
-        if count > 0 && body.len() + publication.message.len() > PAGE_BYTES {
+        if count > 0 && body.len() + publication.message.len() > bytes_max {
             break;
         }
         if count > 0 {
@@ -225,27 +220,23 @@ fn post(exchange: &mut Exchange<'_>, room: &str, route: &Route, visitor: &Visito
     if body.len() > route.message_bytes_max.unwrap_or(usize::MAX) {
         return Err(Refusal::BodyTooLarge);
     }
-    let key = request.header("idempotency-key");
-    if key.is_some_and(|key| key.is_empty() || key.len() > KEY_MAX) {
-        return Err(Refusal::Malformed("Idempotency-Key has 1 to 128 characters"));
-    }
-    // One client's keys are nobody else's.
-    let key = key.map(|key| format!("{}\n{key}", visitor.user().map_or("", |user| user)));
-    let text = match is_text(request.header("content-type")) {
-        true => Some(
+    let message = match is_text(request.header("content-type")) {
+        true => Message::Text(
             std::str::from_utf8(body)
                 .map_err(|_| Refusal::Malformed("the body is said to be text and is not UTF-8"))?,
         ),
-        false => None,
+        false => Message::Binary(body),
+    };
+    let key = match request.header("idempotency-key") {
+        Some(id) => Some(
+            key::of(visitor, id, message, exchange.limits())
+                .ok_or(Refusal::Malformed("Idempotency-Key is empty or too long"))?,
+        ),
+        None => None,
     };
     prepare(exchange, room, route)?;
-    let templated =
-        text.and_then(|text| route.fill(text, visitor.user().map(|user| &**user), exchange.now_ms()));
-    let published = match (&templated, text) {
-        (Some(text), _) => exchange.publish(room, text.as_str(), key.as_deref()),
-        (None, Some(text)) => exchange.publish(room, text, key.as_deref()),
-        (None, None) => exchange.publish(room, body, key.as_deref()),
-    };
+    let filled = route.fill(message, visitor.name(), exchange.now_ms());
+    let published = exchange.publish(room, filled.as_message(), key.as_deref());
     let members = exchange.rooms().members(room);
     match published {
         Ok(published) => {

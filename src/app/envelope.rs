@@ -6,8 +6,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::route::Route;
-use super::{Guest, api, may_publish};
-use crate::auth::{Gate, Right, Visitor};
+use super::{Guest, key, may_publish};
+use crate::auth::{Gate, Right};
 use crate::{Context, Joined, Message, NotPublished};
 
 /// What a client may say.
@@ -77,14 +77,8 @@ fn obey(
     if !guest.may_publish {
         return Err("this room may only be read");
     }
-    if said.id.as_ref().is_some_and(|id| id.is_empty() || id.len() > api::KEY_MAX) {
-        return Err("an id has 1 to 128 bytes");
-    }
-    let user = guest.visitor.user().map_or("", |user| user);
-    let key = said.id.as_ref().map(|id| format!("{user}\n{id}"));
-    let filled = said.text.as_ref().and_then(|text| route.fill(text, named(&guest.visitor), ctx.now_ms()));
     let bytes;
-    let message = match (filled.as_deref().or(said.text.as_deref()), &said.base64) {
+    let message = match (&said.text, &said.base64) {
         (Some(text), None) => Message::Text(text),
         (None, Some(encoded)) => {
             bytes = STANDARD.decode(encoded).map_err(|_| "base64 is not what it says it is")?;
@@ -92,7 +86,14 @@ fn obey(
         }
         (_, _) => return Err("one of text, base64 and token is to be there"),
     };
-    match ctx.publish_once(room, message, key.as_deref()) {
+    let key = match &said.id {
+        Some(id) => {
+            Some(key::of(&guest.visitor, id, message, ctx.limits()).ok_or("the id is empty or too long")?)
+        }
+        None => None,
+    };
+    let filled = route.fill(message, guest.visitor.name(), ctx.now_ms());
+    match ctx.publish_once(room, filled.as_message(), key.as_deref()) {
         Ok(published) => {
             let position = published.position.to_string();
             Ok(said.id.map(|id| json!({ "type": "ack", "id": id, "position": position })))
@@ -100,8 +101,4 @@ fn obey(
         Err(NotPublished::Behind) => Err("the room is behind with what came before"),
         Err(NotPublished::Unheard | NotPublished::Room(_)) => Err("the room is gone"),
     }
-}
-
-fn named(visitor: &Visitor) -> Option<&str> {
-    visitor.user().map(|user| &**user)
 }

@@ -3,6 +3,7 @@
 mod api;
 mod envelope;
 mod files;
+mod key;
 mod route;
 mod time;
 
@@ -14,7 +15,7 @@ use crate::{
     Response, Start,
 };
 pub use files::Files;
-pub use route::{InvalidPattern, Listing, Mode, Pattern, Rate, Route};
+pub use route::{Filled, InvalidPattern, Listing, Mode, Pattern, Rate, Route};
 
 const PAGE: &str = include_str!("page.html");
 
@@ -233,12 +234,8 @@ fn publish(
     visitor: Option<&Visitor>,
     message: Message<'_>,
 ) {
-    let user = visitor.and_then(Visitor::user).map(|user| &**user);
-    let filled = message.as_text().and_then(|text| route.fill(text, user, ctx.now_ms()));
-    match &filled {
-        Some(text) => drop(ctx.publish(room, text)),
-        None => drop(ctx.publish(room, message)),
-    }
+    let filled = route.fill(message, visitor.and_then(Visitor::name), ctx.now_ms());
+    ctx.publish(room, filled.as_message());
 }
 
 /// The chat page. It needs nothing from anywhere else, and its policy says so.

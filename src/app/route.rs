@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::time;
-use crate::{Keep, Lag};
+use crate::{Keep, Lag, Message};
 
 /// One row of the route table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +66,25 @@ pub struct Rate {
     pub per: Duration,
 }
 
+/// A message as it is published.
+#[derive(Debug)]
+pub enum Filled<'m> {
+    /// No template has changed it.
+    AsItCame(Message<'m>),
+    /// The template with everything filled in.
+    Text(String),
+}
+
+impl Filled<'_> {
+    /// The message.
+    pub fn as_message(&self) -> Message<'_> {
+        match self {
+            Filled::AsItCame(message) => *message,
+            Filled::Text(text) => Message::Text(text),
+        }
+    }
+}
+
 /// What happens to a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -115,9 +134,11 @@ impl Route {
         self.room.clone().unwrap_or_else(|| self.pattern.to_room())
     }
 
-    /// What a text becomes when it is published here; `None` where it stays as it is.
-    pub fn fill(&self, text: &str, user: Option<&str>, now_ms: u64) -> Option<String> {
-        let mut rest = self.template.as_deref()?;
+    /// What a message becomes when it is published here.
+    pub fn fill<'m>(&self, message: Message<'m>, user: Option<&str>, now_ms: u64) -> Filled<'m> {
+        let (Some(mut rest), Message::Text(text)) = (self.template.as_deref(), message) else {
+            return Filled::AsItCame(message);
+        };
         let mut filled = String::with_capacity(rest.len() + text.len());
         // Piece by piece, so that what was filled in is not filled in again.
         while let Some(at) = rest.find('{') {
@@ -134,7 +155,7 @@ impl Route {
             rest = &rest[len..];
         }
         filled.push_str(rest);
-        Some(filled)
+        Filled::Text(filled)
     }
 
     /// The routes of a server that was told nothing: `/echo` and `/chat/{room}`.
@@ -294,9 +315,15 @@ mod tests {
         let chat = Pattern::parse("/chat/{room}").unwrap();
         let template = Some("{user}-{time}-说:{text}{?}".to_owned());
         let route = Route { template, ..Route::new(chat, Mode::Room) };
-        let filled = route.fill("你好 {user}", Some("小明{text}"), 1_763_719_200_000).unwrap();
-        assert_eq!(filled, "小明{text}-2025-11-21 10:00:00-说:你好 {user}{?}");
-        assert!(route.fill("x", None, 0).unwrap().starts_with("anonymous-1970-01-01 00:00:00-"));
+        let filled = route.fill("你好 {user}".into(), Some("小明{text}"), 1_763_719_200_000);
+        assert_eq!(
+            filled.as_message().as_text().unwrap(),
+            "小明{text}-2025-11-21 10:00:00-说:你好 {user}{?}"
+        );
+        let filled = route.fill("x".into(), None, 0);
+        assert!(filled.as_message().as_text().unwrap().starts_with("anonymous-1970-01-01 00:00:00-"));
+        let bytes = Message::Binary(b"x");
+        assert_eq!(route.fill(bytes, None, 0).as_message(), bytes);
     }
 
     #[test]

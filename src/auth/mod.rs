@@ -219,6 +219,11 @@ impl Visitor {
         self.user.as_ref()
     }
 
+    /// The user's name as text.
+    pub fn name(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
     /// Until when the proof is good, in milliseconds since 1970.
     pub fn expires_ms(&self) -> Option<u64> {
         self.expires_ms

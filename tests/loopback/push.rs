@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::binary::Process;
-use crate::client::tcp;
+use crate::client::{self, tcp};
 
 /// A server and a connection to it.
 fn connect() -> (Process, TcpStream) {
@@ -169,4 +169,36 @@ fn row_54_readers_that_go_away_leave_nothing_behind() {
     }
     stream.write_all(post("r", "to nobody").as_bytes()).unwrap();
     assert!(answer(&mut stream).0.starts_with("HTTP/1.1 201 "));
+}
+
+#[test]
+fn row_40_two_who_choose_the_same_key_are_both_heard_and_a_repetition_is_not() {
+    let (server, mut stream) = connect();
+    let send = |key: &str, body: &str| {
+        let head = format!("Content-Type: text/plain\r\nIdempotency-Key: {key}\r\n");
+        post("keys", body).replacen("Content-Type: text/plain\r\n", &head, 1)
+    };
+    let long = "k".repeat(129);
+    let sent = [("1", "ann"), ("1", "bob"), ("1", "ann"), (&*long, "never"), ("2", "ann")];
+    for (key, body) in sent {
+        stream.write_all(send(key, body).as_bytes()).unwrap();
+    }
+    let status = sent.map(|_| answer(&mut stream).0[9..12].to_owned());
+    assert_eq!(status, ["201", "201", "200", "400", "201"]);
+
+    let protocol = [("sec-websocket-protocol", "fanline.v1")];
+    let mut said = Vec::new();
+    for text in ["cid", "dan", "cid"] {
+        let mut client = client::try_connect(server.addr(), "/chat/keys", &protocol).unwrap();
+        client.send(format!(r#"{{"text":"{text}","id":"1"}}"#).into()).unwrap();
+        let mut ack = || serde_json::from_str::<serde_json::Value>(&client::text(&mut client)).unwrap();
+        let ack = std::iter::repeat_with(&mut ack).find(|said| said["type"] == "ack").unwrap();
+        said.push(ack["position"].clone());
+    }
+    assert_eq!(said[0], said[2]);
+    assert_ne!(said[0], said[1]);
+    stream.write_all(get("/rooms/keys/messages").as_bytes()).unwrap();
+    let messages = json(&mut stream)["messages"].clone();
+    let texts: Vec<_> = messages.as_array().unwrap().iter().map(|message| &message["text"]).collect();
+    assert_eq!(texts, ["ann", "bob", "ann", "cid", "dan"]);
 }
