@@ -79,7 +79,7 @@ impl Identity {
         let mut tls =
             ServerConnection::new(self.config.clone()).map_err(|error| TlsError(error.to_string()))?;
         tls.set_buffer_limit(Some(TlsStream::BUFFER));
-        Ok(TlsStream { tcp, tls: Box::new(tls), unread: Vec::new(), is_closing: false })
+        Ok(TlsStream { tcp, tls, unread: Vec::new(), is_closing: false })
     }
 }
 
@@ -113,7 +113,7 @@ fn configure(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
 /// A socket with TLS on it. Idle, it holds what rustls holds of a session.
 pub struct TlsStream {
     tcp: TcpStream,
-    tls: Box<ServerConnection>,
+    tls: ServerConnection,
     /// What was read from the socket and not yet taken by the session.
     unread: Vec<u8>,
     /// The outgoing side ends once everything has left.
