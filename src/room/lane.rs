@@ -62,6 +62,8 @@ struct Chunk {
     /// The place after its last publication.
     last: Cursor,
     bytes: Bytes,
+    /// Whether there are several publications in it.
+    is_shared: bool,
 }
 
 impl Lane {
@@ -106,6 +108,13 @@ impl Lane {
     /// Bytes held.
     pub fn len(&self) -> usize {
         (self.head_byte() - self.tail_byte) as usize
+    }
+
+    /// Bytes of memory taken up.
+    pub fn allocated(&self) -> usize {
+        let sealed = self.open_start - self.sealed.front().map_or(self.open_start, |chunk| chunk.start);
+        let tables = self.sealed.capacity() * size_of::<Chunk>() + self.ends.capacity() * size_of::<u64>();
+        sealed as usize + self.open.capacity() + tables
     }
 
     /// Whether nothing is held.
@@ -185,9 +194,10 @@ impl Lane {
     fn seal(&mut self) {
         if !self.open.is_empty() {
             let (start, last) = (self.open_start, self.head());
+            let is_shared = self.ends.len().checked_sub(2).is_some_and(|before| self.ends[before] > start);
             let bytes = std::mem::take(&mut self.open).freeze();
             self.open_start += bytes.len() as u64;
-            self.sealed.push_back(Chunk { start, last, bytes });
+            self.sealed.push_back(Chunk { start, last, bytes, is_shared });
         }
     }
 
@@ -245,7 +255,14 @@ impl Lane {
         let at = self.ends.partition_point(|end| *end < byte);
         let Some(end) = self.ends.get(at).copied() else { return (self.head(), None) };
         let rest = (byte < end).then(|| match self.sealed_at(byte).filter(|_| byte < self.open_start) {
-            Some(chunk) => chunk.bytes.slice((byte - chunk.start) as usize..(end - chunk.start) as usize),
+            Some(chunk) => {
+                let rest = (byte - chunk.start) as usize..(end - chunk.start) as usize;
+                // A part of a chunk keeps all of it: worth it only for what has a chunk of its own.
+                match chunk.is_shared {
+                    true => Bytes::copy_from_slice(&chunk.bytes[rest]),
+                    false => chunk.bytes.slice(rest),
+                }
+            }
             None => {
                 let open = (byte - self.open_start) as usize..(end - self.open_start) as usize;
                 Bytes::copy_from_slice(&self.open[open])
@@ -290,6 +307,22 @@ mod tests {
         }
         assert_eq!(lane.pending(cursor), Pending::CaughtUp);
         (got, sends)
+    }
+
+    #[test]
+    fn the_rest_of_a_short_publication_keeps_no_other_in_memory() {
+        let mut lane = Lane::new(usize::MAX, Cursor::default());
+        for len in [1000, 1000, 20_000, 1000, 70_000] {
+            append(&mut lane, len, Cursor::default());
+        }
+        let chunks: Vec<_> = lane.sealed.iter().map(|chunk| (chunk.bytes.len(), chunk.is_shared)).collect();
+        assert_eq!(chunks, [(2000, true), (20_000, false), (1000, false), (70_000, false)]);
+        for (before, lies_in_its_chunk) in [(0, false), (1, false), (2, true), (3, true), (4, true)] {
+            let cursor = Cursor::after(before);
+            let rest = lane.advance(cursor, 10).1.unwrap();
+            let chunk = lane.sealed_at(lane.byte_at(cursor).unwrap()).unwrap().bytes.as_ptr_range();
+            assert_eq!(chunk.contains(&rest.as_ptr()), lies_in_its_chunk, "{before}");
+        }
     }
 
     #[test]
