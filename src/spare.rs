@@ -34,7 +34,7 @@ impl Spares {
         if len < Self::LONG {
             return buffer.reserve(more);
         }
-        let mut longer = self.take(len.max(buffer.capacity().saturating_mul(2)));
+        let mut longer = self.take(len.max(buffer.len().saturating_mul(2)));
         longer.extend_from_slice(buffer);
         self.give(std::mem::replace(buffer, longer));
     }
@@ -49,7 +49,7 @@ impl Spares {
             return text.reserve(more);
         }
         // Nothing is no invalid text, so that this is the buffer taken.
-        let longer = self.take(len.max(text.capacity().saturating_mul(2)));
+        let longer = self.take(len.max(text.len().saturating_mul(2)));
         let mut longer = String::from_utf8(longer).unwrap_or_default();
         longer.push_str(text);
         self.give(std::mem::replace(text, longer).into_bytes());
@@ -84,11 +84,16 @@ impl Spares {
         self.bytes
     }
 
+    /// Lets go of everything.
+    pub fn clear(&mut self) {
+        self.kept = Vec::new();
+        self.bytes = 0;
+    }
+
     /// Lets go of what nobody has used since the last call.
     pub fn age(&mut self) {
         if !std::mem::take(&mut self.in_use) {
-            self.kept = Vec::new();
-            self.bytes = 0;
+            self.clear();
         }
     }
 }

@@ -174,6 +174,14 @@ impl Assembly {
         }
     }
 
+    /// Bytes of memory taken up by them, and by those that are to come.
+    pub(super) fn held(&self) -> usize {
+        match self {
+            Assembly::Text { text, .. } => text.capacity(),
+            Assembly::Binary(bytes) | Assembly::Deflated { bytes, .. } => bytes.capacity(),
+        }
+    }
+
     pub(super) fn is_compressed(&self) -> bool {
         match self {
             Assembly::Deflated { .. } => true,
@@ -219,6 +227,25 @@ impl Assembly {
                 text.push(&inflated, 0, bench.spares)?;
                 bench.spares.give(inflated);
                 text.finish(bench)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_in_the_making_takes_up_at_most_twice_what_has_arrived() {
+        const PIECE: usize = 64 << 10;
+        for to_come in [16 << 20, 0] {
+            let mut spares = Spares::new(0);
+            let mut message = Assembly::new(false, false);
+            for arrived in (1..100).map(|pieces| pieces * PIECE) {
+                message.push(&[0; PIECE], to_come, &mut spares).unwrap();
+                assert_eq!(message.len(), arrived);
+                assert!(message.held() <= 2 * arrived + (16 << 10), "{} for {arrived}", message.held());
             }
         }
     }
