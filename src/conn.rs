@@ -1,6 +1,10 @@
 //! One connection's whole life: `Head → Open → Closing → Closed`, RFC 6455 §4 and §7, without I/O.
 
+mod closed;
+
 use std::borrow::Cow;
+
+pub use closed::{Closed, ClosedBy};
 
 use crate::http::body::{BodyReader, Framing};
 use crate::http::head::HeadReader;
@@ -86,47 +90,6 @@ pub enum Stage {
     Closed,
 }
 
-/// How a WebSocket connection ended, as RFC 6455 §7.1.4 to §7.1.6 put it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Closed {
-    /// The close code: what the one who began said, 1005 where it gave none, 1006 where the connection was lost.
-    pub code: u16,
-    /// The reason that came with the code.
-    pub reason: String,
-    /// Whether Close frames went in both directions.
-    pub clean: bool,
-    /// Who ended it.
-    pub by: ClosedBy,
-}
-
-/// Who ended a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClosedBy {
-    /// The peer sent a Close.
-    Peer,
-    /// The server sent a Close: the handler asked for it, the peer broke the protocol, or the server stops.
-    Server,
-    /// Neither: the transport failed, or the peer fell silent.
-    Loss,
-}
-
-impl Closed {
-    fn by_server(sent: &CloseReason, clean: bool) -> Self {
-        let (code, reason) = (sent.code().get(), sent.text().to_owned());
-        Self { code, reason, clean, by: ClosedBy::Server }
-    }
-
-    fn by_peer(reason: Option<&CloseReason>) -> Self {
-        // §7.1.5: a Close without a code is reported as 1005.
-        let (code, reason) = reason.map_or((1005, String::new()), |r| (r.code().get(), r.text().to_owned()));
-        Self { code, reason, clean: true, by: ClosedBy::Peer }
-    }
-
-    fn lost() -> Self {
-        Self { code: 1006, reason: String::new(), clean: false, by: ClosedBy::Loss }
-    }
-}
-
 /// What came out of the bytes received.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<'i> {
@@ -194,6 +157,19 @@ impl Conn {
             Phase::Waiting(parked) => parked.head.len(),
             Phase::Open(session) => session.buffered(),
             Phase::Closing(farewell) => farewell.session.buffered(),
+            Phase::Streaming | Phase::Closed => 0,
+        }
+    }
+
+    /// Bytes of memory taken up by a head, a body or a message in the making.
+    pub fn held(&self) -> usize {
+        match &self.phase {
+            Phase::Head(reader) => reader.held(),
+            Phase::Deciding(head) => head.len(),
+            Phase::Body(upload) => size_of::<Upload>() + upload.head.len() + upload.body.held(),
+            Phase::Waiting(parked) => size_of::<Parked>() + parked.head.len() + parked.room.capacity(),
+            Phase::Open(session) => session.held(),
+            Phase::Closing(farewell) => size_of::<Farewell>() + farewell.session.held(),
             Phase::Streaming | Phase::Closed => 0,
         }
     }
@@ -312,6 +288,21 @@ impl Conn {
                 self.phase = Phase::Closing(Box::new(Farewell { session, sent: reason }));
             }
             phase => self.phase = phase,
+        }
+    }
+
+    /// Ends an open connection with a Close that no answer is waited for, as a violation does: what is in the making is
+    /// let go at once. Says how it ended; `None` where it was not open.
+    pub fn fail(&mut self, reason: &CloseReason, out: &mut Outbound) -> Option<Closed> {
+        match std::mem::replace(&mut self.phase, Phase::Closed) {
+            Phase::Open(_) => {
+                out.push_close(Some(reason));
+                Some(Closed::by_server(reason, false))
+            }
+            phase => {
+                self.phase = phase;
+                None
+            }
         }
     }
 

@@ -176,6 +176,8 @@ macro_rules! limits {
 }
 
 limits! {
+    memory_budget: Bytes = 0,
+        "Memory the server keeps within, but for the kernel's buffers; 0 for half of what the machine or its control group has.";
     accept_backlog: Count = 4096,
         "Connections the kernel completes before the loop accepts them; a reconnect storm waits here.";
     accept_budget: Count = 64,

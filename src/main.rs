@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use fanline::app::{App, Files};
-use fanline::limits::Limits;
+use fanline::limits::{Limits, Unit};
 use fanline::settings::{Settings, SettingsError, Task, Tls};
 use fanline::{Builder, Rules, Server};
 
@@ -79,6 +79,7 @@ fn serve(settings: Settings) -> std::io::Result<()> {
         Ok(said) => eprintln!("{said}"),
         Err(why) => eprintln!("{why}\nreload: the configuration stays as it was"),
     })?;
+    eprintln!("memory budget: {}", Unit::Bytes.show(server.memory_budget() as u64));
     for (addr, is_tls) in server.listeners() {
         println!("listening on {}://{addr}", if is_tls { "https" } else { "http" });
     }

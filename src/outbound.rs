@@ -40,6 +40,10 @@ impl Queue {
         self.rest.len() + self.control.len() + self.replies.len() - self.sent
     }
 
+    fn held(&self) -> usize {
+        size_of::<Self>() + self.rest.len() + self.control.capacity() + self.replies.capacity()
+    }
+
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -54,6 +58,12 @@ impl Outbound {
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Bytes of memory taken up by what waits.
+    #[inline]
+    pub fn held(&self) -> usize {
+        self.queue.as_ref().map_or(0, |queue| queue.held())
     }
 
     /// Whether a Close, or the last response, has been queued: nothing may follow.

@@ -48,6 +48,11 @@ impl<H: Handler> Server<H> {
         self.local_addrs().first().map_or(0, SocketAddr::port)
     }
 
+    /// The memory that the server keeps within, in bytes: `memory_budget`, or half of what there is.
+    pub fn memory_budget(&self) -> usize {
+        self.reactor.memory_budget()
+    }
+
     /// A handle for other threads.
     pub fn handle(&self) -> Handle {
         self.handle.clone()

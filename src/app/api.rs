@@ -249,6 +249,7 @@ fn post(exchange: &mut Exchange<'_>, room: &str, route: &Route, visitor: &Visito
             Ok(Response::json(202, &json!({ "position": null, "members": members })).into())
         }
         Err(NotPublished::Behind) => Err(Refusal::Unavailable("the room is behind with what came before")),
+        Err(NotPublished::Memory) => Err(Refusal::Unavailable("the server is short of memory")),
         Err(NotPublished::Room(_)) => Err(Refusal::Unavailable("the room cannot be opened")),
     }
 }

@@ -99,6 +99,7 @@ fn obey(
             Ok(said.id.map(|id| json!({ "type": "ack", "id": id, "position": position })))
         }
         Err(NotPublished::Behind) => Err("the room is behind with what came before"),
+        Err(NotPublished::Memory) => Err("the server is short of memory"),
         Err(NotPublished::Unheard | NotPublished::Room(_)) => Err("the room is gone"),
     }
 }

@@ -213,6 +213,9 @@ impl Context<'_> {
         if published.crowded && !self.crowded {
             self.crowded = true;
             self.shared.rooms.wait_for(room, self.id);
+        } else if self.shared.is_pressed() && !self.crowded {
+            self.crowded = true;
+            self.shared.budget.held.push(self.id);
         }
         Ok(published)
     }

@@ -115,6 +115,9 @@ impl<'a> Exchange<'a> {
         message: impl Into<Message<'m>>,
         key: Option<&str>,
     ) -> Result<Published, NotPublished> {
+        if self.shared.is_pressed() {
+            return Err(NotPublished::Memory);
+        }
         self.shared.publish(room, message.into(), Post { author: None, key })
     }
 

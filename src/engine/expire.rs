@@ -5,8 +5,10 @@ use super::{Engine, Transport, get};
 use crate::conn::Stage;
 use crate::http::response::Refusal;
 use crate::id::ConnId;
+use crate::metrics::memory::Class;
 use crate::timer::Tick;
 use crate::ws::close::{CloseCode, CloseReason};
+use crate::ws::deflate::{Deflater, Inflater};
 use crate::ws::frame::Opcode;
 
 impl<H: Handler, T: Transport> Engine<H, T> {
@@ -30,13 +32,27 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             self.housekeeping = None;
             self.shared.spares.age();
             self.shared.rooms.sweep(Self::SWEEP);
+            self.let_go();
         }
-        let has_work = self.shared.spares.bytes() > 0 || !self.shared.rooms.is_empty();
+        let has_work = self.shared.metrics.memory.total() > 0;
         if self.housekeeping.is_none() && has_work {
             let due = self.now.after(Self::HOUSEKEEPING);
             self.housekeeping = Some(due);
             self.wheel.file(ConnId::from_bits(u64::MAX), due);
         }
+    }
+
+    /// Lets go of what only connections need, where there are none.
+    fn let_go(&mut self) {
+        if self.peers.is_empty() {
+            self.peers.shrink_to_fit();
+            self.spare = Vec::new();
+            self.inflater = Inflater::default();
+            self.shared.deflater = Deflater::default();
+        }
+        self.charge_table();
+        let compression = self.inflater.held() + self.shared.deflater.held();
+        self.shared.metrics.memory.set(Class::Compression, compression);
     }
 
     fn look_at(&mut self, id: ConnId) {

@@ -51,7 +51,11 @@ impl<H: Handler, T: Transport> Engine<H, T> {
 
     /// Sends one what it is owed; the bytes of room messages among that.
     fn flush_peer(&mut self, id: ConnId) -> usize {
-        let Some(peer) = get(&mut self.peers, id).filter(|peer| peer.writable) else { return 0 };
+        let Some(peer) = get(&mut self.peers, id) else { return 0 };
+        if !peer.writable {
+            peer.charge(&self.shared.metrics.memory);
+            return 0;
+        }
         let before = peer.outbound.len();
         match peer.outbound.flush(&mut peer.transport) {
             Ok(all) => peer.writable = all,
@@ -70,6 +74,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         {
             self.spare.push(spare);
         }
+        peer.charge(&self.shared.metrics.memory);
         if peer.choked && peer.outbound.len() <= self.shared.rules.limits.outbound_bytes_low {
             peer.choked = false;
             peer.queue_read(&mut self.readable);
@@ -176,6 +181,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             Delivery::Blocked => {
                 peer.lagging = true;
                 rooms.set_lagging(membership, true);
+                peer.charge(&self.shared.metrics.memory);
             }
             Delivery::Passed => {
                 self.shared.metrics.passed.add(1);

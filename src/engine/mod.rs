@@ -8,8 +8,10 @@ mod exchange;
 mod expire;
 mod flush;
 pub mod handler;
+mod invariants;
 mod open;
 mod peer;
+mod pressure;
 mod read;
 mod reload;
 
@@ -39,6 +41,7 @@ use crate::ws::deflate::{Deflater, Inflater};
 use crate::ws::message::{Message, OwnedMessage};
 use handler::Handler;
 use peer::Peer;
+use pressure::Budget;
 
 /// What is the same for all connections of an engine.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +62,7 @@ struct Shared {
     spares: Spares,
     metrics: Arc<Metrics>,
     commands: VecDeque<Command>,
+    budget: Budget,
     /// When the loop began, and the time now, in milliseconds since 1970.
     start_ms: u64,
     now_ms: u64,
@@ -77,6 +81,7 @@ impl Shared {
             Ok(_) => self.metrics.publications.add(1),
             Err(_) => self.metrics.publications_unheard.add(1),
         }
+        self.charge_rooms();
         published
     }
 
@@ -152,7 +157,10 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         let buffer = vec![0; rules.limits.receive_buffer];
         let spares = Spares::new(rules.limits.spare_bytes_max);
         let (deflater, commands) = (Deflater::default(), VecDeque::new());
-        let shared = Shared { rules, rooms, deflater, spares, metrics, commands, start_ms, now_ms: start_ms };
+        let (budget, now_ms) = (Budget::default(), start_ms);
+        let mut shared =
+            Shared { rules, rooms, deflater, spares, metrics, commands, budget, start_ms, now_ms };
+        shared.renew_budget();
         Self {
             handler,
             peers: Slab::new(),
@@ -207,13 +215,23 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             return None;
         }
         let is_full = self.peers.len() >= limits.connections_max;
+        let is_short = self.is_short_of_memory();
         let id = self.next_id();
         // 31 bits: a poller's token keeps its highest bit for sources that are no connections.
         self.generation = self.generation.wrapping_add(1) & (u32::MAX >> 1);
         self.now = Tick::at(self.start, now);
+        let capacity = self.peers.capacity();
         self.peers.insert(Peer::new(transport, id, self.now));
+        if self.peers.capacity() != capacity {
+            self.charge_table();
+        }
         if is_full {
             self.refuse(id, &Refusal::Unavailable("too many connections").into());
+        } else if is_short {
+            self.refuse(id, &Refusal::Unavailable("the server is short of memory").into());
+        }
+        if let Some(peer) = get(&mut self.peers, id) {
+            peer.charge(&self.shared.metrics.memory);
         }
         self.schedule(id);
         Some(id)
@@ -255,7 +273,10 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         self.flush();
         self.walk();
         self.release();
-        self.reap();
+        if !self.dead.is_empty() {
+            self.reap();
+        }
+        self.relieve();
     }
 
     /// Whether there is something to do that no readiness announces: then the next sleep is none.
@@ -269,7 +290,10 @@ impl<H: Handler, T: Transport> Engine<H, T> {
 
     /// How long the next sleep may be; `None` for as long as nobody calls.
     pub fn sleep(&self, now: Instant) -> Option<Duration> {
-        if self.has_work() { Some(Duration::ZERO) } else { self.wheel.sleep(self.start, now) }
+        if self.has_work() {
+            return Some(Duration::ZERO);
+        }
+        self.wheel.sleep(self.start, now).into_iter().chain(self.relief()).min()
     }
 
     /// Carries out a request from outside.
@@ -329,24 +353,6 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         self.reap();
     }
 
-    /// Panics where an invariant does not hold; for simulators and tests.
-    pub fn check_invariants(&self) {
-        for (slot, peer) in &self.peers {
-            assert_eq!(peer.id.slot(), slot);
-            let stage = peer.conn.stage();
-            let is_open = matches!(stage, Stage::Open | Stage::Closing);
-            assert_eq!(peer.state.is_some(), is_open, "a state exactly while open: {:?}", peer.conn);
-            let may_be_member = matches!(stage, Stage::Open | Stage::Streaming);
-            assert!(may_be_member || peer.memberships.is_empty(), "only open connections are members");
-            assert!(
-                peer.filed >= self.now || stage == Stage::Closed,
-                "every connection has a deadline ahead"
-            );
-            let owes = !peer.outbound.is_empty();
-            assert!(!owes || !peer.writable || peer.owing, "what can be sent is queued to be sent");
-        }
-    }
-
     fn owes_nothing(&mut self, id: ConnId) -> bool {
         get(&mut self.peers, id).is_some_and(|peer| peer.outbound.is_empty())
     }
@@ -373,7 +379,8 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     fn reap(&mut self) {
         while let Some(id) = self.dead.pop() {
             if get(&mut self.peers, id).is_some() {
-                self.peers.remove(id.slot());
+                let peer = self.peers.remove(id.slot());
+                self.discharge(peer.charged);
             }
         }
     }

@@ -22,6 +22,11 @@ pub trait Transport: Read + Write {
     /// The address of the other end, where it has one.
     fn peer_addr(&self) -> Option<SocketAddr>;
 
+    /// Bytes of memory that it takes up itself, about, as an encrypting one does.
+    fn held(&self) -> usize {
+        0
+    }
+
     /// The transport takes bytes again: sends what it has accepted and kept itself, as an encrypting one does.
     ///
     /// # Errors
@@ -42,6 +47,8 @@ pub(super) struct Peer<T, S> {
     /// Input that had been read when the connection had to stop reading.
     pub(super) unread: Vec<u8>,
     pub(super) id: ConnId,
+    /// What it was last known to take up: what comes, what goes, and the transport.
+    pub(super) charged: [usize; 3],
     /// When the last byte came, or left.
     pub(super) seen: Tick,
     /// When this phase, or the wait for a pong, began.
@@ -86,6 +93,7 @@ impl<T, S> Peer<T, S> {
             state: None,
             unread: Vec::new(),
             id,
+            charged: [0; 3],
             seen: now,
             since: now,
             expires: Tick::NEVER,

@@ -66,7 +66,11 @@ impl Aftermath {
 impl<H: Handler, T: Transport> Engine<H, T> {
     /// Reads from everyone in the queue, each up to its budget; who has more to come queues up again.
     pub(super) fn read(&mut self) {
+        let ceiling = self.ceiling();
         for _ in 0..self.readable.len() {
+            if self.shared.metrics.memory.total() > ceiling {
+                return;
+            }
             let Some(id) = self.readable.pop_front() else { return };
             if let Some(peer) = get(&mut self.peers, id) {
                 peer.reading = false;
@@ -174,7 +178,11 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             self.spare.extend(peer.outbound.take_spare());
         } else {
             peer.queue_flush(&mut self.owing);
+            if peer.is_light() {
+                return;
+            }
         }
+        peer.charge(&self.shared.metrics.memory);
     }
 
     /// Who does not take what has been answered is not asked for more.

@@ -87,6 +87,11 @@ impl BodyReader {
         Some(Self { body: Vec::new(), place })
     }
 
+    /// Bytes of memory taken up by what has come.
+    pub fn held(&self) -> usize {
+        self.body.capacity()
+    }
+
     /// Bytes kept.
     pub fn buffered(&self) -> usize {
         self.body.len()

@@ -57,6 +57,11 @@ impl HeadReader {
         }
     }
 
+    /// Bytes of memory taken up by that.
+    pub fn held(&self) -> usize {
+        self.kept.capacity()
+    }
+
     /// Bytes kept of a head that is not complete.
     pub fn buffered(&self) -> usize {
         self.kept.len()

@@ -1,6 +1,10 @@
 //! What a server counts. One thread writes; any thread may read.
 
+pub mod memory;
+
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use memory::Memory;
 
 /// A number that only the loop changes.
 #[derive(Debug, Default)]
@@ -24,6 +28,8 @@ macro_rules! metrics {
         #[derive(Debug, Default)]
         pub struct Metrics {
             $($(#[$doc])* pub $name: Counter,)*
+            /// The memory in use, by what it is used for.
+            pub memory: Memory,
         }
 
         impl Metrics {
@@ -46,6 +52,8 @@ metrics! {
     violations,
     /// Of those, ended without a Close frame from either side.
     lost,
+    /// Of those, ended because they held the most when memory was short.
+    shed,
     /// Publications that slow members were not sent, by the rule of their room.
     skipped,
     /// Members closed because their room's log had moved past them.

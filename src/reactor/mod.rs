@@ -2,6 +2,7 @@
 
 pub mod inbox;
 mod listener;
+mod machine;
 mod signals;
 pub mod socket;
 pub mod tls;
@@ -10,6 +11,7 @@ mod token;
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -87,7 +89,8 @@ impl<H: Handler> Reactor<H> {
             listeners.push(listener);
         }
         let addrs = listeners.iter().map(Listener::local_addr).collect::<io::Result<_>>()?;
-        let engine = Engine::new(handler, rules, metrics.clone(), Instant::now(), since_1970());
+        let mut engine = Engine::new(handler, rules, metrics.clone(), Instant::now(), since_1970());
+        engine.set_machine_memory(machine::memory(Path::new("/")));
         let (signals, reload, is_stopping) = (None, None, false);
         Ok(Self {
             poll,
@@ -140,6 +143,11 @@ impl<H: Handler> Reactor<H> {
     /// The addresses listened on.
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.addrs
+    }
+
+    /// The memory that the server keeps within, in bytes.
+    pub fn memory_budget(&self) -> usize {
+        self.engine.memory_budget()
     }
 
     /// Ends the sleep of this reactor.

@@ -42,6 +42,13 @@ impl Transport for Stream {
         }
     }
 
+    fn held(&self) -> usize {
+        match self {
+            Stream::Plain(_) => 0,
+            Stream::Tls(tls) => tls.held(),
+        }
+    }
+
     fn resume(&mut self) -> io::Result<()> {
         match self {
             Stream::Plain(_) => Ok(()),

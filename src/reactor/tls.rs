@@ -127,6 +127,15 @@ impl TlsStream {
     /// Bytes read from the socket at a time: about the longest record.
     const READ: usize = 16 << 10;
 
+    /// What a session that is open and idle takes beside itself, measured.
+    const SESSION: usize = 6 << 10;
+
+    /// Bytes of memory taken up, about: how much of its buffer waits to be sent a session does not say.
+    pub(super) fn held(&self) -> usize {
+        let waiting = if self.tls.wants_write() { Self::BUFFER } else { 0 };
+        size_of::<Self>() + Self::SESSION + self.unread.capacity() + waiting
+    }
+
     pub(super) fn tcp(&self) -> &TcpStream {
         &self.tcp
     }

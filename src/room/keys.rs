@@ -10,12 +10,19 @@ use super::position::Position;
 pub(super) struct Keys {
     known: HashMap<Arc<str>, (u64, Position)>,
     order: VecDeque<(u64, Arc<str>)>,
+    /// The keys' lengths together.
+    len: usize,
 }
 
 impl Keys {
     /// Where the publication stands that came with this key, unless that was before `oldest_ms`.
     pub(super) fn find(&self, key: &str, oldest_ms: u64) -> Option<Position> {
         self.known.get(key).filter(|(time_ms, _)| *time_ms >= oldest_ms).map(|(_, position)| *position)
+    }
+
+    /// Bytes of memory taken up, about.
+    pub(super) fn held(&self) -> usize {
+        self.len + self.order.capacity() * 24 + self.known.capacity() * 48
     }
 
     /// Remembers a key; of more than `max`, and of those older than `oldest_ms`, the oldest are forgotten.
@@ -31,10 +38,12 @@ impl Keys {
         while self.order.front().is_some_and(|oldest| is_out(oldest, self.order.len())) {
             if let Some((_, key)) = self.order.pop_front() {
                 self.known.remove(&key);
+                self.len -= key.len();
             }
         }
         if max > 0 {
             let key: Arc<str> = key.into();
+            self.len += key.len();
             self.order.push_back((now_ms, key.clone()));
             self.known.insert(key, (now_ms, position));
         }
@@ -57,5 +66,6 @@ mod tests {
         assert_eq!((keys.find("k4", 0), keys.find("k5", 450)), (None, Some(at(5))));
         assert_eq!(keys.find("k6", 601), None);
         assert_eq!(keys.known.len(), keys.order.len());
+        assert_eq!(keys.len, 2 * keys.order.len());
     }
 }

@@ -136,6 +136,13 @@ impl Log {
             + [&self.json, &self.events].into_iter().flatten().map(|lane| lane.len()).sum::<usize>()
     }
 
+    /// Bytes of memory taken up.
+    pub fn allocated(&self) -> usize {
+        let further = [&self.json, &self.events].into_iter().flatten().map(|lane| lane.allocated());
+        further.fold(self.raw.allocated(), |sum, lane| sum + lane)
+            + self.stamps.capacity() * size_of::<Stamp>()
+    }
+
     /// Bytes between a place and the head, in the encoding that has the most.
     pub fn bytes_after(&self, cursor: Cursor) -> u64 {
         // A short message is many times as long as JSON or as an event.
@@ -278,6 +285,16 @@ impl Log {
         while self.floor < head && self.is_past(oldest_ms) {
             self.floor = Cursor::after(self.floor.offset() + 1);
         }
+    }
+
+    /// Forgets half of the history, the older one.
+    pub fn shorten(&mut self) {
+        self.floor = Cursor::after(self.floor.offset() + self.history_len().div_ceil(2));
+    }
+
+    /// Forgets all history.
+    pub fn forget(&mut self) {
+        self.floor = self.head();
     }
 
     /// Whether the oldest of the history is too old, or too far back in bytes.

@@ -53,6 +53,11 @@ impl Members {
         self.slots.len()
     }
 
+    /// For how many members there is room.
+    pub(super) fn capacity(&self) -> usize {
+        self.slots.capacity()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }

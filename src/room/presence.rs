@@ -70,6 +70,11 @@ impl Roll {
         self.users.len()
     }
 
+    /// Bytes of memory taken up, about: names are shared with the connections that bear them.
+    pub fn held(&self) -> usize {
+        self.users.len() * 32 + self.slots.capacity() * 40
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.users.is_empty()

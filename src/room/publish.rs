@@ -23,6 +23,8 @@ pub enum NotPublished {
     Unheard,
     /// Sending to the members is a whole log's length behind: try again.
     Behind,
+    /// The server is short of memory: try again.
+    Memory,
     /// The room cannot be opened.
     Room(JoinError),
 }
@@ -32,6 +34,7 @@ impl fmt::Display for NotPublished {
         match self {
             NotPublished::Unheard => f.write_str("the room has no members and keeps no history"),
             NotPublished::Behind => f.write_str("the room is behind with what was published before"),
+            NotPublished::Memory => f.write_str("the server is short of memory"),
             NotPublished::Room(error) => error.fmt(f),
         }
     }

@@ -11,6 +11,7 @@ use super::log::{Lag, Log};
 use super::members::{Member, Members};
 use super::position::{Position, Start};
 use super::presence::Roll;
+use super::rooms::memory::Held;
 use crate::id::ConnId;
 use crate::ws::message::Message;
 use bytes::Bytes;
@@ -39,6 +40,8 @@ pub(super) struct Room {
     pub(super) left_ms: u64,
     /// Publications that a quiet member is not to be sent because they are its own.
     own: HashMap<usize, VecDeque<u64>>,
+    /// What it was last known to take up.
+    pub(super) charged: Held,
 }
 
 impl Room {
@@ -58,6 +61,7 @@ impl Room {
             skipped: 0,
             left_ms: 0,
             own: HashMap::new(),
+            charged: Held::default(),
         }
     }
 

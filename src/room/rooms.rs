@@ -1,10 +1,12 @@
 //! All rooms: join, leave, publish, and who waits for news.
 
+pub mod memory;
 mod walk;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
+use memory::Held;
 use slab::Slab;
 
 use super::join::{Join, JoinError, Joined, Membership};
@@ -53,6 +55,7 @@ pub struct Rooms {
     now_ms: u64,
     /// Where the search for history that is too old stands.
     swept: usize,
+    held: Held,
     limits: Limits,
 }
 
@@ -70,6 +73,7 @@ impl Rooms {
             next_epoch: first_epoch,
             now_ms: 0,
             swept: 0,
+            held: Held::default(),
             limits: limits.clone(),
         }
     }
@@ -171,6 +175,7 @@ impl Rooms {
             // Of its own coming it need not be told.
             joined.position = self.rooms[key].catch_up(slot);
         }
+        self.charge(key);
         Ok((Membership { room: key as u32, slot: slot as u32 }, joined))
     }
 
@@ -216,6 +221,7 @@ impl Rooms {
         let key = self.rooms.insert(Room::new(name.clone(), log));
         self.order.insert(name.clone());
         self.names.insert(name, key);
+        self.charge(key);
         Ok(key)
     }
 
@@ -229,6 +235,7 @@ impl Rooms {
         room.left_ms = self.now_ms;
         let notice = room.roll.as_mut().and_then(|roll| roll.go(membership.slot as usize));
         self.announce(key, notice);
+        self.charge(key);
         self.free_if_deserted(key);
     }
 
@@ -250,6 +257,7 @@ impl Rooms {
     fn free(&mut self, key: usize) {
         self.set_crowded(key, false);
         let mut room = self.rooms.remove(key);
+        self.recharge(room.charged, Held::default());
         self.names.remove(&room.name);
         self.order.remove(&room.name);
         self.released.append(&mut room.waiting);
@@ -286,6 +294,7 @@ impl Rooms {
             let keys = self.rooms[key].keys.get_or_insert_with(|| Box::new(Keys::default()));
             keys.remember(new, position, self.now_ms, self.limits.idempotency_keys_max, oldest_ms);
         }
+        self.charge(key);
         Ok(Published { position, crowded: self.rooms[key].crowded, repeated: false })
     }
 
@@ -357,23 +366,30 @@ impl Rooms {
         const LOOKED_AT: usize = 256;
         let slots = self.rooms.capacity();
         for _ in 0..LOOKED_AT.min(slots) {
-            self.swept = if self.swept + 1 >= slots { 0 } else { self.swept + 1 };
-            let room = self.rooms.get(self.swept);
+            let key = self.next_swept();
+            let room = self.rooms.get(key);
             if room.is_some_and(|room| room.is_unused() && !room.log.has_history()) {
-                return self.free(self.swept);
+                return self.free(key);
             }
         }
+    }
+
+    /// The next slot to be looked at, of all in a circle.
+    fn next_swept(&mut self) -> usize {
+        self.swept = if self.swept + 1 >= self.rooms.capacity() { 0 } else { self.swept + 1 };
+        self.swept
     }
 
     /// Looks through up to `count` rooms for history that is too old, and goes on from there the next time.
     pub fn sweep(&mut self, count: usize) {
         let slots = self.rooms.capacity();
         for _ in 0..count.min(slots) {
-            self.swept = if self.swept + 1 >= slots { 0 } else { self.swept + 1 };
-            if let Some(room) = self.rooms.get_mut(self.swept) {
+            let key = self.next_swept();
+            if let Some(room) = self.rooms.get_mut(key) {
                 room.log.age(self.now_ms);
                 room.trim();
-                self.free_if_deserted(self.swept);
+                self.charge(key);
+                self.free_if_deserted(key);
             }
         }
     }

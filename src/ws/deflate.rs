@@ -18,6 +18,14 @@ pub struct Inflater {
 }
 
 impl Inflater {
+    /// What a decompressor takes, measured.
+    const STREAM_BYTES: usize = 47 << 10;
+
+    /// Bytes of memory taken up, about.
+    pub fn held(&self) -> usize {
+        if self.stream.is_some() { Self::STREAM_BYTES } else { 0 }
+    }
+
     /// Inflates one message, whose tail is still cut off.
     ///
     /// # Errors
@@ -112,6 +120,9 @@ impl Default for Deflater {
 }
 
 impl Deflater {
+    /// What one compressor takes, measured.
+    const STREAM_BYTES: usize = 380 << 10;
+
     /// Compresses one message and cuts the tail off; `None` where that would not make it shorter.
     ///
     /// The result is lent until the next call.
@@ -128,6 +139,11 @@ impl Deflater {
         let whole = stream.total_in() as usize == payload.len() && self.out[..len].ends_with(&TAIL);
         let compressed = whole.then(|| &self.out[..len - TAIL.len()]);
         compressed.filter(|compressed| !compressed.is_empty() && compressed.len() < payload.len())
+    }
+
+    /// Bytes of memory taken up, about: what a compressor of this library takes whatever its window.
+    pub fn held(&self) -> usize {
+        self.streams.iter().flatten().count() * Self::STREAM_BYTES + self.out.capacity()
     }
 
     /// Gives back what the last long message left behind.

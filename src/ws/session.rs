@@ -76,6 +76,14 @@ impl Session {
         pending.map_or(0, |pending| pending.control.len() + pending.message.as_ref().map_or(0, Assembly::len))
     }
 
+    /// Bytes of memory taken up by a message in the making.
+    #[inline]
+    pub fn held(&self) -> usize {
+        let Some(pending) = &self.pending else { return 0 };
+        let message = pending.message.as_ref().map_or(0, Assembly::held);
+        size_of::<Pending>() + pending.control.capacity() + message
+    }
+
     /// Takes from `input` until something is whole; `None` once the input is used up.
     ///
     /// A message that lies whole in the input is unmasked there and lent, not copied.

@@ -5,6 +5,7 @@ mod deadlines;
 mod handlers;
 mod history;
 mod http;
+mod memory;
 mod pipe;
 mod reload;
 mod rooms;

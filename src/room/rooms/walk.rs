@@ -81,6 +81,7 @@ impl Rooms {
             room.members.rest_at(room.log.head());
         }
         room.trim();
+        self.charge(key);
         let crowded = self.is_behind(key);
         self.set_crowded(key, crowded);
         let room = &mut self.rooms[key];
@@ -133,9 +134,11 @@ impl Rooms {
     ///
     /// Until it has, the walk passes it by and the log is kept for it.
     pub fn set_lagging(&mut self, membership: Membership, lagging: bool) {
-        if let Some(room) = self.rooms.get_mut(membership.room as usize) {
+        let key = membership.room as usize;
+        if let Some(room) = self.rooms.get_mut(key) {
             room.members.set_lagging(membership.slot as usize, lagging);
             room.trim();
+            self.charge(key);
         }
     }
 }

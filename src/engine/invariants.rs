@@ -1,0 +1,41 @@
+//! What is true after every turn, for simulators and tests.
+
+use super::handler::Handler;
+use super::pressure::CLASSES;
+use super::{Engine, Transport};
+use crate::conn::Stage;
+
+impl<H: Handler, T: Transport> Engine<H, T> {
+    /// Panics where an invariant does not hold.
+    pub fn check_invariants(&self) {
+        for (slot, peer) in &self.peers {
+            assert_eq!(peer.id.slot(), slot);
+            let stage = peer.conn.stage();
+            let is_open = matches!(stage, Stage::Open | Stage::Closing);
+            assert_eq!(peer.state.is_some(), is_open, "a state exactly while open: {:?}", peer.conn);
+            let may_be_member = matches!(stage, Stage::Open | Stage::Streaming);
+            assert!(may_be_member || peer.memberships.is_empty(), "only open connections are members");
+            assert!(
+                peer.filed >= self.now || stage == Stage::Closed,
+                "every connection has a deadline ahead"
+            );
+            let owes = !peer.outbound.is_empty();
+            assert!(!owes || !peer.writable || peer.owing, "what can be sent is queued to be sent");
+        }
+        self.check_memory();
+    }
+
+    /// Panics where what is known of the memory in use is not so.
+    fn check_memory(&self) {
+        let mut sums = [0; 3];
+        for (_, peer) in &self.peers {
+            let is_known = peer.charged == peer.holding();
+            // Who is about to be sent to is looked at then.
+            assert!(is_known || peer.owing, "what a connection takes up is known: {:?}", peer.conn);
+            sums.iter_mut().zip(peer.charged).for_each(|(sum, held)| *sum += held);
+        }
+        for (class, sum) in CLASSES.into_iter().zip(sums) {
+            assert_eq!(self.shared.metrics.memory.get(class), sum, "{}", class.name());
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! The memory budget: how much is in use, and what is given up when that is nearly all.
+//!
+//! At 80 % publishers are read once a second only, at 90 % history is shortened, at 95 % new connections are told 503
+//! and whoever holds the most is ended. Who stays below 95 % and does not let go comes to the same end, a second for
+//! each step: nobody can hold up the publishers for good.
+
+use std::time::Duration;
+
+use super::handler::Handler;
+use super::peer::Peer;
+use super::{Engine, Shared, Transport, get};
+use crate::conn::Stage;
+use crate::http::response::Refusal;
+use crate::id::ConnId;
+use crate::metrics::memory::{Class, Memory};
+use crate::timer::Tick;
+use crate::ws::close::{CloseCode, CloseReason};
+
+/// What is to be done about the memory in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Pressure {
+    None,
+    /// Publishers wait.
+    Hold,
+    /// History is shortened, too.
+    Shorten,
+    /// Who holds the most is ended, too.
+    Shed,
+}
+
+/// The budget, and how long it has been nearly used up.
+#[derive(Debug)]
+pub(super) struct Budget {
+    bytes: usize,
+    /// 80, 90 and 95 % of it.
+    marks: [usize; 3],
+    /// What the machine has, where the limits do not say how much of that is to be used.
+    machine: Option<usize>,
+    /// Since when publishers wait.
+    since: Option<Tick>,
+    /// What has been called for since then, and when the next step is due: once for each, and then every second.
+    reached: Pressure,
+    next_step: Tick,
+    /// Publishers that wait.
+    pub(super) held: Vec<ConnId>,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self {
+            bytes: usize::MAX,
+            marks: [usize::MAX; 3],
+            machine: None,
+            since: None,
+            reached: Pressure::None,
+            next_step: Tick::default(),
+            held: Vec::new(),
+        }
+    }
+}
+
+impl Budget {
+    /// How long each step is given before the next.
+    const STEP: Duration = Duration::from_secs(1);
+
+    /// Who holds less is not ended for it.
+    const OFFENCE: usize = 64 << 10;
+
+    fn set(&mut self, bytes: usize) {
+        self.bytes = bytes;
+        self.marks = [80, 90, 95].map(|percent| bytes / 100 * percent);
+    }
+
+    /// What so many bytes in use call for.
+    #[inline]
+    fn pressure(&self, used: usize) -> Pressure {
+        let [hold, shorten, shed] = self.marks;
+        match used {
+            _ if used < hold => Pressure::None,
+            _ if used < shorten => Pressure::Hold,
+            _ if used < shed => Pressure::Shorten,
+            _ => Pressure::Shed,
+        }
+    }
+
+    /// What is called for now, after so long, and whether it is time to do it.
+    fn step(&mut self, pressure: Pressure, now: Tick) -> (Pressure, bool) {
+        if self.since.is_none() {
+            (self.since, self.reached) = (Some(now), Pressure::None);
+        }
+        let pressure = self.escalated(pressure, now);
+        let is_due = pressure > self.reached || self.next_step <= now;
+        if is_due {
+            (self.reached, self.next_step) = (pressure, now.after(Self::STEP));
+        }
+        (pressure, is_due)
+    }
+
+    /// What is called for after so long.
+    fn escalated(&self, pressure: Pressure, now: Tick) -> Pressure {
+        let Some(since) = self.since else { return pressure };
+        let by_time = match now {
+            _ if now < since.after(Self::STEP) => Pressure::Hold,
+            _ if now < since.after(2 * Self::STEP) => Pressure::Shorten,
+            _ => Pressure::Shed,
+        };
+        pressure.max(by_time)
+    }
+}
+
+impl Shared {
+    /// Whether publishers have to wait for memory.
+    #[inline]
+    pub(super) fn is_pressed(&self) -> bool {
+        self.budget.since.is_some()
+    }
+
+    /// Notes what the rooms take up.
+    #[inline]
+    pub(super) fn charge_rooms(&self) {
+        let held = self.rooms.held();
+        self.metrics.memory.set(Class::Logs, held.logs);
+        self.metrics.memory.set(Class::Rooms, held.rest);
+    }
+
+    /// Says what the machine has, and how much of it is to be used.
+    fn set_budget(&mut self, machine: Option<usize>) {
+        self.budget.machine = machine;
+        self.budget.set(match (self.rules.limits.memory_budget, machine) {
+            (0, Some(machine)) => machine / 2,
+            (0, None) => usize::MAX,
+            (budget, _) => budget,
+        });
+    }
+
+    /// Takes over the limits as they are now.
+    pub(super) fn renew_budget(&mut self) {
+        self.set_budget(self.budget.machine);
+    }
+}
+
+/// What a connection's memory is used for, in the order of [`Peer::holding`].
+pub(super) const CLASSES: [Class; 3] = [Class::Incoming, Class::Outgoing, Class::Tls];
+
+impl<T: Transport, S> Peer<T, S> {
+    /// Replies up to this length are not worth a look before they are sent.
+    const LIGHT: usize = 4 << 10;
+
+    /// Bytes of memory taken up: what comes, what goes, and what the transport keeps.
+    #[inline]
+    pub(super) fn holding(&self) -> [usize; 3] {
+        [self.conn.held() + self.unread.capacity(), self.outbound.held(), self.transport.held()]
+    }
+
+    /// Bytes of memory that it was last known to take up.
+    fn held(&self) -> usize {
+        self.charged.iter().sum()
+    }
+
+    /// Whether what goes is so little that it can be looked at once it has been sent.
+    #[inline]
+    pub(super) fn is_light(&self) -> bool {
+        self.outbound.len() < Self::LIGHT
+    }
+
+    /// Notes what it takes up now.
+    #[inline]
+    pub(super) fn charge(&mut self, memory: &Memory) {
+        let now = self.holding();
+        if now != self.charged {
+            let before = std::mem::replace(&mut self.charged, now);
+            shift(memory, before, now);
+        }
+    }
+}
+
+#[cold]
+fn shift(memory: &Memory, before: [usize; 3], now: [usize; 3]) {
+    for (class, (before, now)) in CLASSES.into_iter().zip(before.into_iter().zip(now)) {
+        memory.shift(class, before, now);
+    }
+}
+
+impl<H: Handler, T: Transport> Engine<H, T> {
+    /// Connections ended in one turn for what they hold.
+    const SHED: usize = 32;
+
+    /// Says how much memory the machine has, or its control group, for a server whose limits do not say how much it
+    /// is to use: it is to be half of that.
+    pub fn set_machine_memory(&mut self, bytes: Option<usize>) {
+        self.shared.set_budget(bytes);
+    }
+
+    /// The memory that the server keeps within; `usize::MAX` where nobody has said.
+    pub fn memory_budget(&self) -> usize {
+        self.shared.budget.bytes
+    }
+
+    /// A connection gives back what it took up.
+    pub(super) fn discharge(&self, charged: [usize; 3]) {
+        shift(&self.shared.metrics.memory, charged, [0; 3]);
+    }
+
+    /// Notes what the table of connections takes up.
+    pub(super) fn charge_table(&self) {
+        let bytes = self.peers.capacity() * size_of::<Peer<T, H::State>>();
+        self.shared.metrics.memory.set(Class::Connections, bytes);
+    }
+
+    /// Bytes in use past which no more is read in this turn: somebody has to let go of something first.
+    pub(super) fn ceiling(&self) -> usize {
+        let used = self.shared.metrics.memory.total();
+        used.max(self.shared.budget.marks[2]).saturating_add(self.shared.rules.limits.read_budget)
+    }
+
+    /// Whether there is no memory for another connection.
+    pub(super) fn is_short_of_memory(&self) -> bool {
+        self.shared.budget.pressure(self.shared.metrics.memory.total()) == Pressure::Shed
+    }
+
+    /// How long until something is given up, if nobody lets go of anything before.
+    pub(super) fn relief(&self) -> Option<Duration> {
+        self.shared.is_pressed().then_some(Budget::STEP)
+    }
+
+    /// Gives up what the memory in use calls for.
+    pub(super) fn relieve(&mut self) {
+        self.shared.charge_rooms();
+        self.shared.metrics.memory.set(Class::Spare, self.shared.spares.bytes());
+        let used = self.shared.metrics.memory.total();
+        if used >= self.shared.budget.marks[0] {
+            self.give_up(used);
+        } else if self.shared.is_pressed() {
+            self.shared.budget.since = None;
+            self.release_held();
+        }
+    }
+
+    #[cold]
+    fn give_up(&mut self, used: usize) {
+        let budget = &mut self.shared.budget;
+        let (pressure, is_step) = budget.step(budget.pressure(used), self.now);
+        if pressure >= Pressure::Shorten {
+            self.shared.spares.clear();
+            self.shared.metrics.memory.set(Class::Spare, 0);
+            if is_step || self.is_short_of_memory() {
+                self.shared.rooms.shorten(Self::SWEEP);
+                self.shared.charge_rooms();
+            }
+        }
+        if self.is_short_of_memory() {
+            self.shed(self.shared.budget.marks[2], Self::SHED);
+        } else if pressure == Pressure::Shed && is_step {
+            self.shed(self.shared.budget.marks[0], 1);
+        }
+        if is_step {
+            self.release_held();
+        }
+    }
+
+    /// Publishers that waited are read again.
+    fn release_held(&mut self) {
+        for id in std::mem::take(&mut self.shared.budget.held) {
+            if let Some(peer) = get(&mut self.peers, id) {
+                peer.crowded = false;
+                peer.queue_read(&mut self.readable);
+            }
+        }
+    }
+
+    /// Ends up to `count` of those who hold the most, until no more than `target` is in use.
+    fn shed(&mut self, target: usize, count: usize) {
+        let memory = &self.shared.metrics.memory;
+        let by_peers = memory.get(Class::Incoming) + memory.get(Class::Outgoing);
+        if memory.get(Class::Logs) > by_peers {
+            self.shared.rooms.cut(Self::SWEEP);
+            self.shared.charge_rooms();
+        }
+        if self.shared.metrics.memory.total() < target {
+            return;
+        }
+        let mut offenders: Vec<(usize, ConnId)> = self
+            .peers
+            .iter()
+            .map(|(_, peer)| (peer.held(), peer.id))
+            .filter(|(held, _)| *held >= Budget::OFFENCE)
+            .collect();
+        offenders.sort_unstable_by(|a, b| b.cmp(a));
+        for (_, id) in offenders.into_iter().take(count) {
+            if self.shared.metrics.memory.total() < target {
+                return;
+            }
+            self.end_offender(id);
+            self.reap();
+        }
+    }
+
+    /// Ends a connection for what it holds: with a word, where nothing else waits to be sent to it.
+    fn end_offender(&mut self, id: ConnId) {
+        const WHY: &str = "the server is short of memory";
+        self.shared.metrics.shed.add(1);
+        let Some(peer) = get(&mut self.peers, id) else { return };
+        peer.unread = Vec::new();
+        if !peer.outbound.is_empty() {
+            return self.lose(id);
+        }
+        match peer.conn.stage() {
+            Stage::Head | Stage::Body | Stage::Deciding => self.refuse(id, &Refusal::Unavailable(WHY).into()),
+            Stage::Open => {
+                let reason = CloseReason::fixed(CloseCode::TRY_AGAIN_LATER, WHY);
+                if let Some(closed) = peer.conn.fail(&reason, &mut peer.outbound) {
+                    peer.queue_flush(&mut self.owing);
+                    self.end(id, closed);
+                    self.enter_phase(id);
+                }
+            }
+            Stage::Waiting | Stage::Streaming | Stage::Closing | Stage::Closed => self.lose(id),
+        }
+        if let Some(peer) = get(&mut self.peers, id) {
+            peer.charge(&self.shared.metrics.memory);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_part_of_the_budget_and_each_second_brings_the_next_step() {
+        let mut budget = Budget::default();
+        assert_eq!(budget.pressure(usize::MAX - 1), Pressure::None, "nobody has said");
+        budget.set(1000);
+        let rows = [
+            (0, Pressure::None),
+            (799, Pressure::None),
+            (800, Pressure::Hold),
+            (899, Pressure::Hold),
+            (900, Pressure::Shorten),
+            (949, Pressure::Shorten),
+            (950, Pressure::Shed),
+            (5000, Pressure::Shed),
+        ];
+        for (used, want) in rows {
+            assert_eq!(budget.pressure(used), want, "{used}");
+        }
+        budget.since = Some(Tick::default());
+        let after = |ms| Tick::default().after(Duration::from_millis(ms));
+        let rows =
+            [(0, Pressure::Hold), (900, Pressure::Hold), (1100, Pressure::Shorten), (2100, Pressure::Shed)];
+        for (ms, want) in rows {
+            assert_eq!(budget.escalated(Pressure::Hold, after(ms)), want, "{ms}");
+        }
+        assert_eq!(budget.escalated(Pressure::Shed, after(0)), Pressure::Shed);
+    }
+}
