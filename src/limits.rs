@@ -198,6 +198,8 @@ limits! {
         "Time from the head of a request to the end of its body.";
     admission_deadline: Time = 10_000,
         "Time a handler may take to decide on a deferred admission; then the answer is 503.";
+    first_message_deadline: Time = 0,
+        "Time from the handshake to the first message; 0 for those who may listen only.";
     message_bytes_max: Bytes = 16 << 20,
         "Length of a received message after reassembly and inflation; a longer one is closed with 1009.";
     read_budget: Bytes = 256 << 10,
@@ -254,6 +256,8 @@ limits! {
         "Silence after which a connection is pinged.";
     pong_deadline: Time = 15_000,
         "Time from that ping to any byte; a connection silent for longer is gone.";
+    unacknowledged_deadline: Time = 40_000,
+        "Time for which what was sent may stay unacknowledged by the peer's kernel (TCP_USER_TIMEOUT); 0 for the kernel's own, a quarter of an hour.";
     close_deadline: Time = 5_000,
         "Time for a peer to answer a Close frame (RFC 6455 §7.1.1).";
     linger_deadline: Time = 2_000,
@@ -266,6 +270,7 @@ impl Limits {
     /// The limits that a running server keeps: what they size is made when it starts.
     pub const FIXED: &'static [&'static str] = &[
         "accept_backlog",
+        "unacknowledged_deadline",
         "connections_max",
         "receive_buffer",
         "events_max",

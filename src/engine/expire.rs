@@ -64,14 +64,17 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             peer.pinged = false;
         }
         if peer.due(&self.shared.rules.limits) <= self.now {
-            let expires = peer.expires;
+            let (expires, ends) = (peer.expires, peer.ends());
             match peer.conn.stage() {
                 Stage::Open if expires <= self.now => {
                     self.close_peer(id, CloseReason::fixed(CloseCode::EXPIRED, "the token has expired"))
                 }
+                Stage::Open if ends <= self.now => {
+                    self.close_peer(id, CloseReason::fixed(CloseCode::POLICY, "no message came in time"))
+                }
                 // A browser asks again by itself, and is then told why not.
                 Stage::Streaming if expires <= self.now => self.hang_up(id),
-                Stage::Open | Stage::Streaming if !peer.pinged && expires > self.now => self.ping(id),
+                Stage::Open | Stage::Streaming if !peer.pinged && ends > self.now => self.ping(id),
                 // Many may have begun to wait at once: each turn answers a few, and the wheel need not ask again.
                 Stage::Waiting => return self.shared.rooms.wake(id),
                 Stage::Deciding => {

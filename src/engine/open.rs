@@ -247,6 +247,8 @@ impl<H: Handler, T: Transport> Engine<H, T> {
                 peer.outbound.append(greeting);
                 peer.conn.open(deflate);
                 peer.state = Some(state);
+                let first = self.shared.rules.limits.first_message_deadline;
+                peer.first_by = if first.is_zero() { Tick::NEVER } else { self.now.after(first) };
                 peer.queue_flush(&mut self.owing);
                 self.shared.metrics.opened.add(1);
                 self.enter_phase(id);

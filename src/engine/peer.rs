@@ -55,6 +55,8 @@ pub(super) struct Peer<T, S> {
     pub(super) since: Tick,
     /// When it is closed whatever happens: what it proved to come in is good until then.
     pub(super) expires: Tick,
+    /// When it is closed unless it has sent a message; never, once it has.
+    pub(super) first_by: Tick,
     /// Under which tick the wheel holds it.
     pub(super) filed: Tick,
     /// An edge has announced input, and no read has found the end of it.
@@ -97,6 +99,7 @@ impl<T, S> Peer<T, S> {
             seen: now,
             since: now,
             expires: Tick::NEVER,
+            first_by: Tick::NEVER,
             filed: Tick::NEVER,
             readable: false,
             writable: true,
@@ -146,6 +149,11 @@ impl<T, S> Peer<T, S> {
         }
     }
 
+    /// When it is closed whatever it does, but for a first message.
+    pub(super) fn ends(&self) -> Tick {
+        self.expires.min(self.first_by)
+    }
+
     /// When this connection is to be looked at, if nothing happens before.
     pub(super) fn due(&self, limits: &Limits) -> Tick {
         match self.conn.stage() {
@@ -154,9 +162,9 @@ impl<T, S> Peer<T, S> {
             Stage::Body => self.since.after(limits.body_deadline),
             Stage::Waiting => self.conn.waits_until(),
             Stage::Streaming | Stage::Open if self.pinged => {
-                self.since.after(limits.pong_deadline).min(self.expires)
+                self.since.after(limits.pong_deadline).min(self.ends())
             }
-            Stage::Streaming | Stage::Open => self.seen.after(limits.ping_interval).min(self.expires),
+            Stage::Streaming | Stage::Open => self.seen.after(limits.ping_interval).min(self.ends()),
             Stage::Closing => self.since.after(limits.close_deadline),
             Stage::Closed if self.shut => self.since.after(limits.linger_deadline),
             Stage::Closed => self.since.after(limits.close_deadline),

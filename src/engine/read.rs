@@ -144,6 +144,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
                     if peer.conn.deflate().is_some() {
                         budget.to_inflate = budget.to_inflate.saturating_sub(received.as_message().len());
                     }
+                    peer.first_by = Tick::NEVER;
                     let aftermath = tell(&mut self.handler, peer, &mut self.shared, received.as_message());
                     received.give_back(&mut self.shared.spares);
                     if aftermath.is_rare() {

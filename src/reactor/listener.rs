@@ -9,6 +9,7 @@ use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::http::response::{Refusal, Response};
+use crate::limits::Limits;
 
 /// Where to listen, and for what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,19 +45,22 @@ impl Listener {
     const EMFILE: i32 = 24;
     const ENFILE: i32 = 23;
 
-    pub(super) fn bind(Listen { addr, is_tls }: Listen, backlog: usize) -> io::Result<Self> {
+    pub(super) fn bind(Listen { addr, is_tls }: Listen, limits: &Limits) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
         if addr.is_ipv6() {
             socket.set_only_v6(true)?;
         }
-        // Accepted sockets inherit it: one call here instead of one for each of them.
+        // Accepted sockets inherit both: one call here instead of one for each of them.
         socket.set_tcp_nodelay(true)?;
+        if !limits.unacknowledged_deadline.is_zero() {
+            socket.set_tcp_user_timeout(Some(limits.unacknowledged_deadline))?;
+        }
         socket.set_nonblocking(true)?;
         let refused =
             |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {addr}: {error}"));
         socket.bind(&addr.into()).map_err(refused)?;
-        socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX)).map_err(refused)?;
+        socket.listen(i32::try_from(limits.accept_backlog).unwrap_or(i32::MAX)).map_err(refused)?;
         Ok(Self { socket: TcpListener::from_std(socket.into()), is_tls, ready: true, retry_at: None })
     }
 
@@ -130,5 +134,24 @@ impl Listener {
             stream.write_all(&answer).and_then(|()| stream.shutdown(Shutdown::Write)).unwrap_or_default();
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn row_11_of_part_2_accepted_sockets_give_up_on_what_nobody_acknowledges() {
+        let limits = Limits { unacknowledged_deadline: Duration::from_secs(7), ..Limits::default() };
+        let listen = Listen { addr: "127.0.0.1:0".parse().unwrap(), is_tls: false };
+        let mut listener = Listener::bind(listen, &limits).unwrap();
+        let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let Accepted::Stream(stream) = listener.accept(Instant::now(), Duration::ZERO) else {
+            panic!("nobody was accepted")
+        };
+        let socket = socket2::SockRef::from(&stream);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(7)));
+        assert!(socket.tcp_nodelay().unwrap());
     }
 }

@@ -84,7 +84,7 @@ impl<H: Handler> Reactor<H> {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "TLS needs a certificate and a key"));
         }
         for (i, listen) in addrs.iter().enumerate() {
-            let mut listener = Listener::bind(*listen, limits.accept_backlog)?;
+            let mut listener = Listener::bind(*listen, &limits)?;
             listener.register(poll.registry(), Source::Listener(i).into())?;
             listeners.push(listener);
         }

@@ -190,3 +190,25 @@ fn row_54_events_end_when_the_proof_of_their_reader_expires() {
     world.turn();
     assert!(world.is_gone(reader) && !world.is_gone(other));
 }
+
+#[test]
+fn row_18_of_part_2_who_opens_and_says_nothing_is_closed_where_a_first_message_is_due() {
+    let limits = Limits { first_message_deadline: 3 * SECOND, ..Limits::default() };
+    let mut world = World::new(limits);
+    let (silent, pings, speaks) = (world.open("/a"), world.open("/a"), world.open("/b"));
+    world.pass(2 * SECOND);
+    world.send(pings, &masked(0x89, b"hello?"));
+    world.send_text(speaks, "hello");
+    world.turn();
+    world.take(pings);
+    world.take(speaks);
+    world.pass(SECOND / 2);
+    assert_eq!(world.frames(silent), []);
+    world.pass(SECOND);
+    for client in [silent, pings] {
+        assert_eq!(world.frames(client), [(0x88, b"\x03\xf0no message came in time".to_vec())]);
+    }
+    world.pass(20 * SECOND);
+    assert!(world.is_gone(silent) && world.is_gone(pings) && !world.is_gone(speaks));
+    assert_eq!(world.frames(speaks), []);
+}

@@ -41,6 +41,13 @@ impl Process {
         lines.find(|line| line.starts_with(begin)).unwrap_or_else(|| panic!("it never says {begin}"))
     }
 
+    /// Bytes of memory that the kernel says it has.
+    pub fn resident(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().trim().parse::<usize>().unwrap() * 1024
+    }
+
     /// Sends a signal by name and waits for the exit code.
     fn end(mut self, signal: &str) -> Option<i32> {
         self.signal(signal);

@@ -7,6 +7,7 @@ mod client;
 mod examples;
 mod files;
 mod library;
+mod memory;
 mod push;
 mod reload;
 mod routes;
