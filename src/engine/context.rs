@@ -208,8 +208,8 @@ impl Context<'_> {
         message: impl Into<Message<'m>>,
         key: Option<&str>,
     ) -> Result<Published, NotPublished> {
-        let author = self.membership(room).map(|at| self.memberships[at]);
-        let published = self.shared.publish(room, message.into(), Post { author, key })?;
+        let post = Post { memberships: self.memberships, key };
+        let published = self.shared.publish(room, message.into(), post)?;
         if published.crowded && !self.crowded {
             self.crowded = true;
             self.shared.rooms.wait_for(room, self.id);

@@ -118,7 +118,7 @@ impl<'a> Exchange<'a> {
         if self.shared.is_pressed() {
             return Err(NotPublished::Memory);
         }
-        self.shared.publish(room, message.into(), Post { author: None, key })
+        self.shared.publish(room, message.into(), Post { memberships: &[], key })
     }
 
     /// The rooms, to be asked.

@@ -45,8 +45,8 @@ impl std::error::Error for NotPublished {}
 /// How something is published, beyond the room and the message.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Post<'p> {
-    /// The author's place in the room, if it is a member.
-    pub author: Option<Membership>,
+    /// Where the author is a member; its place in the room is found among these.
+    pub memberships: &'p [Membership],
     /// What was published with the same key before is not published again.
     pub key: Option<&'p str>,
 }

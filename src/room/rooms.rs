@@ -275,14 +275,11 @@ impl Rooms {
         post: Post<'_>,
     ) -> Result<Published, NotPublished> {
         let key = *self.names.get(name).ok_or(NotPublished::Unheard)?;
-        let oldest_ms = self.now_ms.saturating_sub(self.limits.idempotency_age.as_millis() as u64);
-        let known = post.key.and_then(|known| self.rooms[key].keys.as_ref()?.find(known, oldest_ms));
-        if let Some(position) = known {
+        if let Some(position) = post.key.and_then(|known| self.find_known(key, known)) {
             return Ok(Published { position, crowded: self.rooms[key].crowded, repeated: true });
         }
-        let author =
-            post.author.filter(|author| author.room as usize == key).map(|author| author.slot as usize);
-        let position = match self.append(key, message, false, author) {
+        let author = post.memberships.iter().find(|author| author.room as usize == key);
+        let position = match self.append(key, message, false, author.map(|author| author.slot as usize)) {
             Ok(position) => position,
             Err(error) => {
                 // A room that was made for this alone must not stay: anybody could fill `rooms_max` with them.
@@ -291,11 +288,22 @@ impl Rooms {
             }
         };
         if let Some(new) = post.key {
+            let oldest_ms = self.oldest_key_ms();
             let keys = self.rooms[key].keys.get_or_insert_with(|| Box::new(Keys::default()));
             keys.remember(new, position, self.now_ms, self.limits.idempotency_keys_max, oldest_ms);
         }
         self.charge(key);
         Ok(Published { position, crowded: self.rooms[key].crowded, repeated: false })
+    }
+
+    /// Where the publication stands that came to a room with the same idempotency key before.
+    fn find_known(&self, key: usize, known: &str) -> Option<Position> {
+        self.rooms[key].keys.as_ref()?.find(known, self.oldest_key_ms())
+    }
+
+    /// An idempotency key that came before this is not known any more.
+    fn oldest_key_ms(&self) -> u64 {
+        self.now_ms.saturating_sub(self.limits.idempotency_age.as_millis() as u64)
     }
 
     fn append(
