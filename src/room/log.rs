@@ -87,9 +87,14 @@ impl Log {
     pub fn set_keep(&mut self, keep: Keep) {
         if self.keep != keep {
             self.keep = keep;
-            let bytes_max = self.bytes_max.max(keep.bytes);
+            let bytes_max = self.lane_bytes_max();
             self.lanes_mut().for_each(|lane| lane.set_bytes_max(bytes_max));
         }
+    }
+
+    /// What each lane holds: enough for slow members, and for what is kept.
+    fn lane_bytes_max(&self) -> usize {
+        self.bytes_max.max(self.keep.bytes)
     }
 
     /// Appends a publication, once and ready to send. Where the log is full, the oldest go, but none after `walked`.
@@ -196,7 +201,7 @@ impl Log {
         if self.lane(encoding).is_some() {
             return;
         }
-        let mut lane = Lane::new(self.bytes_max.max(self.keep.bytes), self.raw.tail());
+        let mut lane = Lane::new(self.lane_bytes_max(), self.raw.tail());
         for publication in self.publications(self.raw.tail()) {
             let bytes = encoding.encode(&publication);
             lane.append(bytes.len(), Cursor::default(), |out| out.extend_from_slice(&bytes));
