@@ -371,6 +371,8 @@ impl Rooms {
     /// Frees a room that is only kept for who may come back: somebody is here now. Looks at a few, so that a room that
     /// cannot be had costs little.
     fn evict(&mut self) {
+        // Not a limit of anything: it keeps a join that is refused as short as any other. Fewer would find no room among
+        // some that are in use, and more would find one only where nearly all are; the next search goes on from here.
         const LOOKED_AT: usize = 256;
         let slots = self.rooms.capacity();
         for _ in 0..LOOKED_AT.min(slots) {
