@@ -100,17 +100,11 @@ impl Outbound {
 
     /// Queues what the server itself has to say to one reader of a room, a JSON object, as it reads publications.
     pub fn push_notice(&mut self, encoding: Encoding, notice: &str) {
+        let notice = encoding.encode_notice(notice);
         match encoding {
-            Encoding::Raw => self.push_message(Opcode::Text, false, notice.as_bytes()),
-            Encoding::Json => {
-                let object = format!("{{\"type\":\"notice\",\"notice\":{notice}}}");
-                self.push_message(Opcode::Text, false, object.as_bytes());
-            }
-            Encoding::Events => self.push_http(|out| {
-                out.extend_from_slice(b"event: notice\ndata: ");
-                out.extend_from_slice(notice.as_bytes());
-                out.extend_from_slice(b"\n\n");
-            }),
+            Encoding::Raw | Encoding::Json => self.push_frames(&notice),
+            // Events have no frames, so where one ends is not to be searched for.
+            Encoding::Events => self.push_http(|out| out.extend_from_slice(&notice)),
         }
     }
 

@@ -99,6 +99,21 @@ impl Encoding {
         out
     }
 
+    /// What the server itself has to say to one reader alone, a JSON object, as that one reads publications. It is none
+    /// itself, so it has neither an offset nor a time.
+    pub fn encode_notice(self, notice: &str) -> Vec<u8> {
+        let mut out = Vec::new();
+        match self {
+            Encoding::Raw => write_frame(&mut out, Opcode::Text, false, notice.as_bytes()),
+            Encoding::Json => {
+                let object = format!("{{\"type\":\"notice\",\"notice\":{notice}}}");
+                write_frame(&mut out, Opcode::Text, false, object.as_bytes());
+            }
+            Encoding::Events => out = format!("event: notice\ndata: {notice}\n\n").into_bytes(),
+        }
+        out
+    }
+
     /// The message in a frame that was written for the raw lane.
     pub(super) fn decode(frame: &[u8]) -> Option<Message<'_>> {
         let (opcode, payload) = split_server_frame(frame)?;
@@ -150,6 +165,19 @@ mod tests {
         ];
         for (publication, want) in rows {
             assert_eq!(String::from_utf8(Encoding::Events.encode(&publication)).unwrap(), want);
+        }
+    }
+
+    #[test]
+    fn a_notice_to_one_reader_in_each_encoding() {
+        let rows: [(Encoding, &[u8], &str); 3] = [
+            (Encoding::Raw, &[0x81, 13], r#"{"skipped":7}"#),
+            (Encoding::Json, &[0x81, 40], r#"{"type":"notice","notice":{"skipped":7}}"#),
+            (Encoding::Events, b"event: notice\n", "data: {\"skipped\":7}\n\n"),
+        ];
+        for (encoding, begin, rest) in rows {
+            let want = [begin, rest.as_bytes()].concat();
+            assert_eq!(encoding.encode_notice(r#"{"skipped":7}"#), want, "{encoding:?}");
         }
     }
 
