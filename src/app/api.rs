@@ -125,6 +125,7 @@ fn room_json(exchange: &mut Exchange<'_>, room: &str) -> Option<Value> {
         "users": info.users,
         "position": info.position.to_string(),
         "history": info.history,
+        "skipped": info.skipped,
     }))
 }
 

@@ -1,7 +1,8 @@
 //! Rooms through the engine: fan-out, slow readers, fairness.
 
-use fanline::Limits;
+use fanline::app::{App, Mode, Pattern, Route};
 use fanline::engine::Command;
+use fanline::{Keep, Lag, Limits};
 
 use crate::world::{World, masked};
 
@@ -104,6 +105,28 @@ fn row_2_and_3_of_part_2_a_stalled_member_skips_and_is_told_how_many() {
     world.send_text(stalled, "on it goes");
     world.turn();
     assert_eq!(world.texts(stalled), ["on it goes"]);
+}
+
+#[test]
+fn row_3_of_part_2_what_a_rooms_slow_members_were_not_sent_is_told_to_who_asks_for_the_room() {
+    let plain = Route::new(Pattern::parse("/skip").unwrap(), Mode::Room);
+    let app = App::new(vec![Route { lag: Lag::Skip, keep: Keep::default(), ..plain }]);
+    let mut world = World::with_handler(app, Limits { room_log_bytes_max: 2000, ..Limits::default() });
+    let (member, stalled, asking) = (world.open("/skip"), world.open("/skip"), world.connect());
+    assert!(world.ask(asking, "GET /rooms/skip", "", "").ends_with("\"skipped\":0,\"users\":0}\n"));
+    world.narrow(stalled, 0);
+    for _ in 0..100 {
+        world.send_text(member, &"x".repeat(100));
+        world.turn();
+    }
+    world.widen(stalled, usize::MAX);
+    world.turn();
+    let skipped = format!("\"skipped\":{}", world.metrics.skipped.get());
+    assert!(world.metrics.skipped.get() > 80);
+    for target in ["/rooms/skip", "/rooms"] {
+        let answer = world.ask(asking, &format!("GET {target}"), "", "");
+        assert!(answer.contains(&skipped), "{answer}");
+    }
 }
 
 #[test]
