@@ -221,7 +221,9 @@ limits! {
     flush_budget: Count = 512,
         "Connections whose replies are sent in one turn.";
     deflate_bytes_min: Bytes = 128,
-        "Length from which a reply is compressed where permessage-deflate was negotiated.";
+        "Length from which a reply or a publication is compressed where permessage-deflate was negotiated.";
+    deflate_bytes_max: Bytes = 1 << 20,
+        "Length of a reply or a publication above which it is sent as it is, since all wait while it is compressed.";
     rooms_max: Count = 100_000,
         "Rooms at once; joining a further one is refused.";
     rooms_per_connection_max: Count = 128,
@@ -293,6 +295,11 @@ impl Limits {
             }
         }
         stay
+    }
+
+    /// Whether a message of this length is long enough to be worth compressing, and not too long.
+    pub fn deflates(&self, len: usize) -> bool {
+        (self.deflate_bytes_min..=self.deflate_bytes_max).contains(&len)
     }
 
     /// Says which limits contradict each other, in a sentence for each.

@@ -109,7 +109,8 @@ impl App {
             (Listing::Announced, Some(user)) => Presence::Announced(user.clone()),
             (Listing::Off, _) | (_, None) => Presence::Hidden,
         };
-        let join = Join { start, encoding, is_quiet: !route.echo, presence };
+        let (is_quiet, is_compressed) = (!route.echo, route.compress);
+        let join = Join { start, encoding, is_quiet, is_compressed, presence };
         let unavailable = |_| Refusal::Unavailable("the room cannot be joined");
         opening.keep(room, route.keep).map_err(unavailable)?;
         opening.set_lag(room, route.lag);

@@ -31,6 +31,8 @@ pub struct Route {
     pub echo: bool,
     /// What happens to members that are slow.
     pub lag: Lag,
+    /// Whether its members are sent compressed messages, where permessage-deflate was agreed with them.
+    pub compress: bool,
     /// Whether its members only read, and what they are sent is published over HTTP.
     pub read_only: bool,
     /// Whether its members are listed.
@@ -112,6 +114,7 @@ impl Route {
             replay: 0,
             echo: true,
             lag: Lag::Close,
+            compress: false,
             read_only: false,
             presence: Listing::Off,
             uid: false,

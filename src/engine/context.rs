@@ -90,7 +90,7 @@ impl Context<'_> {
             Message::Binary(_) => Opcode::Binary,
         };
         let payload = message.as_bytes();
-        let params = self.deflate.filter(|_| payload.len() >= self.shared.rules.limits.deflate_bytes_min);
+        let params = self.deflate.filter(|_| self.shared.rules.limits.deflates(payload.len()));
         let compressed = params.and_then(|params| self.shared.deflater.deflate(params, payload));
         let (is_compressed, payload) = (compressed.is_some(), compressed.unwrap_or(payload));
         if payload.len() >= Spares::LONG {
@@ -142,7 +142,7 @@ impl Context<'_> {
         if self.memberships.len() >= self.shared.rules.limits.rooms_per_connection_max {
             return Err(JoinError::TooManyMemberships);
         }
-        let (membership, joined) = self.shared.rooms.join(room, self.id, join)?;
+        let (membership, joined) = self.shared.rooms.join(room, self.id, join, self.deflate)?;
         // Most connections are in one room: no more is reserved than that.
         self.memberships.reserve_exact(1);
         self.memberships.push(membership);

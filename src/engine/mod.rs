@@ -32,6 +32,7 @@ use crate::id::ConnId;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::outbound::Queue;
+use crate::room::press::Press;
 use crate::room::publish::{NotPublished, Post, Published};
 use crate::room::rooms::Rooms;
 use crate::spare::Spares;
@@ -75,7 +76,8 @@ impl Shared {
         message: Message<'_>,
         post: Post<'_>,
     ) -> Result<Published, NotPublished> {
-        let published = self.rooms.publish(room, message, post);
+        let mut press = Press::new(&mut self.deflater, &self.rules.limits, &self.metrics);
+        let published = self.rooms.publish(room, message, post, &mut press);
         match &published {
             Ok(published) if published.repeated => self.metrics.publications_repeated.add(1),
             Ok(_) => self.metrics.publications.add(1),

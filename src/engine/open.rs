@@ -173,7 +173,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             return self.send_response(id, &head, true, true);
         }
         let join = Join { start, encoding: Encoding::Events, ..Join::default() };
-        let (membership, joined) = match self.shared.rooms.join(room, id, &join) {
+        let (membership, joined) = match self.shared.rooms.join(room, id, &join, None) {
             Ok(joined) => joined,
             Err(error) => return self.reply(id, request, &Response::from(error)),
         };

@@ -88,6 +88,12 @@ metrics! {
     publications_repeated,
     /// Messages not published, for want of members or because their room was a whole log behind.
     publications_unheard,
+    /// Publications that were compressed, each once for all members that read them so, and are shorter for it.
+    publications_deflated,
+    /// Bytes of those before they were compressed.
+    deflated_bytes_before,
+    /// Bytes of those after.
+    deflated_bytes_after,
     /// Bytes received.
     bytes_in,
     /// Turns of the loop.

@@ -21,6 +21,26 @@ pub enum Encoding {
     Events,
 }
 
+/// What a lane holds: publications in one encoding, in frames that are compressed or not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wire {
+    /// The encoding.
+    pub encoding: Encoding,
+    /// Whether the frames are compressed (RFC 7692 §6), as far as that makes them shorter.
+    pub is_compressed: bool,
+}
+
+impl Wire {
+    /// The frames as most members get them.
+    pub const RAW: Self = Self { encoding: Encoding::Raw, is_compressed: false };
+}
+
+impl From<Encoding> for Wire {
+    fn from(encoding: Encoding) -> Self {
+        Self { encoding, is_compressed: false }
+    }
+}
+
 /// One publication as the log has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Publication<'a> {

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use super::encoding::Encoding;
+use super::encoding::{Encoding, Wire};
 use super::position::{Position, Start};
 use super::presence::Presence;
+use crate::ws::extension::DeflateParams;
 
 /// How somebody becomes a member.
 #[derive(Clone, Debug, Default)]
@@ -15,8 +16,22 @@ pub struct Join {
     pub encoding: Encoding,
     /// Whether it is not sent what it publishes itself.
     pub is_quiet: bool,
+    /// Whether it is sent compressed frames, if permessage-deflate was agreed with it, under a window that is not smaller
+    /// than the usual one. Each publication is compressed once, for all such members.
+    pub is_compressed: bool,
     /// Whether it is listed.
     pub presence: Presence,
+}
+
+impl Join {
+    /// Which lane the member reads, with what was agreed with it on compression.
+    pub(super) fn wire(&self, deflate: Option<DeflateParams>) -> Wire {
+        let has_frames = self.encoding != Encoding::Events;
+        // The lane's window is the largest: a member that asks for a smaller one reads uncompressed frames, and makes
+        // nothing worse for the others.
+        let can_share = deflate.is_some_and(|params| params.can_share());
+        Wire { encoding: self.encoding, is_compressed: self.is_compressed && has_frames && can_share }
+    }
 }
 
 /// Where a new member starts.

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::encoding::{Encoding, Publication};
+use super::encoding::{Encoding, Publication, Wire};
 use super::lane::{Cursor, Lane, Pending};
 use super::position::{Position, Start};
+use super::press::Press;
 use crate::ws::frame::{Opcode, header_len, write_frame};
 use crate::ws::message::Message;
 
@@ -56,10 +57,8 @@ pub struct Log {
     epoch: u64,
     /// The frames as most members get them; a server's frame is header plus unmasked payload, so this is the store.
     raw: Lane,
-    /// The same as JSON in frames, while somebody reads it.
-    json: Option<Box<Lane>>,
-    /// The same as server-sent events, while somebody reads it.
-    events: Option<Box<Lane>>,
+    /// The same in other forms, each while somebody reads it; mostly none.
+    further: Vec<Further>,
     /// One for each publication that the raw lane holds.
     stamps: VecDeque<Stamp>,
     keep: Keep,
@@ -68,14 +67,21 @@ pub struct Log {
     bytes_max: usize,
 }
 
+/// A lane besides the raw one.
+#[derive(Debug)]
+struct Further {
+    wire: Wire,
+    lane: Lane,
+    readers: usize,
+}
+
 impl Log {
     /// An empty log that holds about `bytes_max` for slow members.
     pub fn new(epoch: u64, bytes_max: usize) -> Self {
         Self {
             epoch,
             raw: Lane::new(bytes_max, Cursor::default()),
-            json: None,
-            events: None,
+            further: Vec::new(),
             stamps: VecDeque::new(),
             keep: Keep::default(),
             floor: Cursor::default(),
@@ -99,8 +105,15 @@ impl Log {
 
     /// Appends a publication, once and ready to send. Where the log is full, the oldest go, but none after `walked`.
     ///
-    /// A notice is one whose author is the server.
-    pub fn append(&mut self, message: Message<'_>, is_notice: bool, walked: Cursor, now_ms: u64) -> Position {
+    /// A notice is one whose author is the server. Without a press it is not compressed.
+    pub fn append(
+        &mut self,
+        message: Message<'_>,
+        is_notice: bool,
+        walked: Cursor,
+        now_ms: u64,
+        press: Option<&mut Press<'_>>,
+    ) -> Position {
         let opcode = match message {
             Message::Text(_) => Opcode::Text,
             Message::Binary(_) => Opcode::Binary,
@@ -110,18 +123,32 @@ impl Log {
         self.raw.append(len, walked, |out| write_frame(out, opcode, false, payload));
         self.stamps.push_back(Stamp { time_ms: now_ms, is_notice });
         let position = self.position();
-        if self.json.is_some() || self.events.is_some() {
+        if !self.further.is_empty() {
             let publication = Publication { position, time_ms: now_ms, is_notice, message };
-            for (lane, encoding) in [(&mut self.json, Encoding::Json), (&mut self.events, Encoding::Events)] {
-                if let Some(lane) = lane {
-                    let bytes = encoding.encode(&publication);
-                    lane.append(bytes.len(), walked, |out| out.extend_from_slice(&bytes));
-                }
-            }
+            self.append_further(&publication, walked, press);
         }
         self.drop_stamps();
         self.age(now_ms);
         position
+    }
+
+    /// Appends to the other lanes, and lets go of those that nobody reads any more.
+    fn append_further(
+        &mut self,
+        publication: &Publication<'_>,
+        walked: Cursor,
+        mut press: Option<&mut Press<'_>>,
+    ) {
+        self.further.retain(|further| further.readers > 0);
+        for Further { wire, lane, .. } in &mut self.further {
+            let plain = wire.encoding.encode(publication);
+            let compressed = match &mut press {
+                Some(press) if wire.is_compressed => press.compress(&plain),
+                Some(_) | None => None,
+            };
+            let bytes = compressed.unwrap_or(plain);
+            lane.append(bytes.len(), walked, |out| out.extend_from_slice(&bytes));
+        }
     }
 
     /// The position of the latest publication; offset 0 before the first.
@@ -137,94 +164,94 @@ impl Log {
 
     /// Bytes held in all encodings.
     pub fn held(&self) -> usize {
-        self.raw.len()
-            + [&self.json, &self.events].into_iter().flatten().map(|lane| lane.len()).sum::<usize>()
+        self.raw.len() + self.further.iter().map(|further| further.lane.len()).sum::<usize>()
     }
 
     /// Bytes of memory taken up.
     pub fn allocated(&self) -> usize {
-        let further = [&self.json, &self.events].into_iter().flatten().map(|lane| lane.allocated());
+        let further = self.further.iter().map(|further| further.lane.allocated());
         further.fold(self.raw.allocated(), |sum, lane| sum + lane)
+            + self.further.capacity() * size_of::<Further>()
             + self.stamps.capacity() * size_of::<Stamp>()
     }
 
     /// Bytes between a place and the head, in the encoding that has the most.
     pub fn bytes_after(&self, cursor: Cursor) -> u64 {
         // A short message is many times as long as JSON or as an event.
-        let further = [&self.json, &self.events].into_iter().flatten().map(|lane| lane.bytes_after(cursor));
+        let further = self.further.iter().map(|further| further.lane.bytes_after(cursor));
         further.fold(self.raw.bytes_after(cursor), u64::max)
     }
 
     /// What is to be sent next to the one who is at `cursor`.
     #[inline]
-    pub fn pending(&self, encoding: Encoding, cursor: Cursor) -> Pending<'_> {
-        self.lane(encoding).map_or(Pending::CaughtUp, |lane| lane.pending(cursor))
+    pub fn pending(&self, wire: Wire, cursor: Cursor) -> Pending<'_> {
+        self.lane(wire).map_or(Pending::CaughtUp, |lane| lane.pending(cursor))
     }
 
     /// As [`Lane::pending_before`].
-    pub fn pending_before(&self, encoding: Encoding, cursor: Cursor, offset: u64) -> Pending<'_> {
-        self.lane(encoding).map_or(Pending::CaughtUp, |lane| lane.pending_before(cursor, offset))
+    pub fn pending_before(&self, wire: Wire, cursor: Cursor, offset: u64) -> Pending<'_> {
+        self.lane(wire).map_or(Pending::CaughtUp, |lane| lane.pending_before(cursor, offset))
     }
 
     /// As [`Lane::advance`].
     #[inline]
-    pub fn advance(&self, encoding: Encoding, cursor: Cursor, sent: usize) -> (Cursor, Option<Bytes>) {
-        self.lane(encoding).map_or((cursor, None), |lane| lane.advance(cursor, sent))
+    pub fn advance(&self, wire: Wire, cursor: Cursor, sent: usize) -> (Cursor, Option<Bytes>) {
+        self.lane(wire).map_or((cursor, None), |lane| lane.advance(cursor, sent))
     }
 
     /// Whether the tail has passed the one who is at `cursor`.
-    pub fn has_passed(&self, encoding: Encoding, cursor: Cursor) -> bool {
-        self.lane(encoding).is_some_and(|lane| cursor < lane.tail())
+    pub fn has_passed(&self, wire: Wire, cursor: Cursor) -> bool {
+        self.lane(wire).is_some_and(|lane| cursor < lane.tail())
     }
 
-    /// The first place held in an encoding.
-    pub fn tail(&self, encoding: Encoding) -> Cursor {
-        self.lane(encoding).map_or(self.head(), Lane::tail)
+    /// The first place held in a lane.
+    pub fn tail(&self, wire: Wire) -> Cursor {
+        self.lane(wire).map_or(self.head(), Lane::tail)
     }
 
     #[inline]
-    fn lane(&self, encoding: Encoding) -> Option<&Lane> {
-        match encoding {
-            Encoding::Raw => Some(&self.raw),
-            Encoding::Json => self.json.as_deref(),
-            Encoding::Events => self.events.as_deref(),
+    fn lane(&self, wire: Wire) -> Option<&Lane> {
+        if wire == Wire::RAW {
+            return Some(&self.raw);
         }
+        self.further.iter().find(|further| further.wire == wire).map(|further| &further.lane)
     }
 
     fn lanes_mut(&mut self) -> impl Iterator<Item = &mut Lane> {
-        let further = [&mut self.json, &mut self.events].into_iter().flatten().map(Box::as_mut);
+        let further = self.further.iter_mut().map(|further| &mut further.lane);
         std::iter::once(&mut self.raw).chain(further)
     }
 
-    /// Sees to it that there is a lane in this encoding, with all that is held.
-    pub fn open_lane(&mut self, encoding: Encoding) {
-        if self.lane(encoding).is_some() {
+    /// Takes in a reader of a lane, which is made with all that is held, if there is none.
+    ///
+    /// What was published before stands in a lane of compressed frames as it is: so each publication is compressed at
+    /// most once, when it comes, however often readers come and go.
+    pub fn open_lane(&mut self, wire: Wire) {
+        if wire == Wire::RAW {
+            return;
+        }
+        if let Some(further) = self.further.iter_mut().find(|further| further.wire == wire) {
+            further.readers += 1;
             return;
         }
         let mut lane = Lane::new(self.lane_bytes_max(), self.raw.tail());
         for publication in self.publications(self.raw.tail()) {
-            let bytes = encoding.encode(&publication);
+            let bytes = wire.encoding.encode(&publication);
             lane.append(bytes.len(), Cursor::default(), |out| out.extend_from_slice(&bytes));
         }
-        match encoding {
-            Encoding::Raw => {}
-            Encoding::Json => self.json = Some(Box::new(lane)),
-            Encoding::Events => self.events = Some(Box::new(lane)),
-        }
+        self.further.push(Further { wire, lane, readers: 1 });
     }
 
-    /// Lets go of a lane that nobody reads any more.
-    pub fn close_lane(&mut self, encoding: Encoding) {
-        match encoding {
-            Encoding::Raw => {}
-            Encoding::Json => self.json = None,
-            Encoding::Events => self.events = None,
+    /// Takes a reader out of a lane; the last one's lane goes when something is published.
+    pub fn close_lane(&mut self, wire: Wire) {
+        if let Some(further) = self.further.iter_mut().find(|further| further.wire == wire) {
+            further.readers = further.readers.saturating_sub(1);
         }
     }
 
     /// Where somebody begins who starts like this, and whether nothing of what was asked for is missing.
-    pub fn place(&self, start: Start, encoding: Encoding) -> (Cursor, bool) {
-        let tail = self.lane(encoding).map_or(self.floor, Lane::tail).max(self.floor);
+    pub fn place(&self, start: Start, wire: impl Into<Wire>) -> (Cursor, bool) {
+        let tail = self.lane(wire.into()).map_or(self.floor, Lane::tail).max(self.floor);
         let last = |count: usize| {
             let cursor = Cursor::after(self.head().offset().saturating_sub(count as u64));
             cursor.max(tail)
@@ -338,7 +365,7 @@ mod tests {
     fn publish(log: &mut Log, count: usize, now_ms: u64) {
         for _ in 0..count {
             let text = format!("m{}", log.position().offset + 1);
-            log.append(Message::Text(&text), false, log.head(), now_ms);
+            log.append(Message::Text(&text), false, log.head(), now_ms, None);
             log.trim_to(log.head());
         }
     }
@@ -394,12 +421,13 @@ mod tests {
     fn a_lane_opened_late_has_what_the_first_one_has() {
         let mut log = log(3, 1000, 60);
         publish(&mut log, 10, 1_234);
-        log.open_lane(Encoding::Json);
-        let (cursor, _) = log.place(Start::Last(50), Encoding::Json);
-        let Pending::Frames(frames) = log.pending(Encoding::Json, cursor) else { panic!("nothing") };
+        let json = Wire::from(Encoding::Json);
+        log.open_lane(json);
+        let (cursor, _) = log.place(Start::Last(50), json);
+        let Pending::Frames(frames) = log.pending(json, cursor) else { panic!("nothing") };
         assert_eq!(frames.iter().filter(|byte| **byte == b'{').count(), 3);
+        log.close_lane(json);
         publish(&mut log, 1, 1_234);
-        log.close_lane(Encoding::Json);
-        assert_eq!(log.pending(Encoding::Json, cursor), Pending::CaughtUp);
+        assert_eq!(log.pending(json, cursor), Pending::CaughtUp);
     }
 }

@@ -2,7 +2,7 @@
 
 use slab::Slab;
 
-use super::encoding::Encoding;
+use super::encoding::Wire;
 use super::lane::Cursor;
 use crate::id::ConnId;
 
@@ -11,7 +11,7 @@ use crate::id::ConnId;
 pub(super) struct Member {
     pub(super) conn: ConnId,
     pub(super) cursor: Cursor,
-    pub(super) encoding: Encoding,
+    pub(super) wire: Wire,
     /// Its socket takes no more; it is moved when the socket does, not by the walk.
     pub(super) lagging: bool,
 }
@@ -67,8 +67,8 @@ impl Members {
         self.lagging > 0
     }
 
-    pub(super) fn insert(&mut self, conn: ConnId, cursor: Cursor, encoding: Encoding) -> usize {
-        let slot = self.slots.insert(Member { conn, cursor, encoding, lagging: false });
+    pub(super) fn insert(&mut self, conn: ConnId, cursor: Cursor, wire: Wire) -> usize {
+        let slot = self.slots.insert(Member { conn, cursor, wire, lagging: false });
         self.high = self.high.max(slot + 1);
         slot
     }
@@ -144,9 +144,8 @@ mod tests {
     fn a_circle_meets_everybody_once_while_others_come_and_go() {
         for seed in 0..200usize {
             let mut members = Members::default();
-            let old: Vec<usize> = (0..20)
-                .map(|i| members.insert(ConnId::new(i, 0), Cursor::default(), Encoding::Raw))
-                .collect();
+            let old: Vec<usize> =
+                (0..20).map(|i| members.insert(ConnId::new(i, 0), Cursor::default(), Wire::RAW)).collect();
             for _ in 0..seed % 5 {
                 members.begin_circle(Cursor::default());
             }
@@ -157,7 +156,7 @@ mod tests {
                 steps += 1;
                 match (seed + steps * 7) % 5 {
                     0 => {
-                        members.insert(ConnId::new(100, 0), Cursor::default(), Encoding::Raw);
+                        members.insert(ConnId::new(100, 0), Cursor::default(), Wire::RAW);
                     }
                     1 => {
                         let slot = old[(seed + steps) % old.len()];

@@ -8,6 +8,7 @@ pub mod log;
 mod members;
 pub mod position;
 pub mod presence;
+pub mod press;
 pub mod publish;
 #[expect(clippy::module_inception, reason = "the one room among the files about all of them")]
 pub mod room;

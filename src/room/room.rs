@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use super::encoding::Encoding;
+use super::encoding::Wire;
 use super::join::{Join, Joined};
 use super::keys::Keys;
 use super::lane::{Cursor, Pending};
@@ -11,6 +11,7 @@ use super::log::{Lag, Log};
 use super::members::{Member, Members};
 use super::position::{Position, Start};
 use super::presence::Roll;
+use super::press::Press;
 use super::rooms::memory::Held;
 use crate::id::ConnId;
 use crate::ws::message::Message;
@@ -30,8 +31,6 @@ pub(super) struct Room {
     pub(super) listeners: HashSet<ConnId>,
     pub(super) roll: Option<Box<Roll>>,
     pub(super) keys: Option<Box<Keys>>,
-    /// How many members read JSON, and events.
-    readers: [u32; 2],
     /// What happens to slow members.
     pub(super) lag: Lag,
     /// Publications that slow members were not sent.
@@ -56,7 +55,6 @@ impl Room {
             listeners: HashSet::new(),
             roll: None,
             keys: None,
-            readers: [0; 2],
             lag: Lag::Close,
             skipped: 0,
             left_ms: 0,
@@ -74,16 +72,16 @@ impl Room {
     /// the log's tail has passed it.
     pub(super) fn is_due(&self, member: &Member) -> bool {
         let has_news = member.cursor != self.log.head();
-        let is_closed = || self.lag == Lag::Close && self.log.has_passed(member.encoding, member.cursor);
+        let is_closed = || self.lag == Lag::Close && self.log.has_passed(member.wire, member.cursor);
         has_news && (!member.lagging || is_closed())
     }
 
     /// Lets a member that lagged go on where the room's rule says; how many publications it is not sent.
     pub(super) fn skip(&mut self, slot: usize) -> u64 {
         let Some(member) = self.members.get_mut(slot) else { return 0 };
-        let has_passed = self.log.has_passed(member.encoding, member.cursor);
+        let has_passed = self.log.has_passed(member.wire, member.cursor);
         let to = match self.lag {
-            Lag::Skip if has_passed => self.log.tail(member.encoding),
+            Lag::Skip if has_passed => self.log.tail(member.wire),
             Lag::Latest => Cursor::after(self.log.head().offset().saturating_sub(1)),
             Lag::Close | Lag::Skip => return 0,
         };
@@ -113,12 +111,9 @@ impl Room {
     }
 
     /// Takes a member in. One that starts behind the head lags from the first, so that the log is kept for it.
-    pub(super) fn enter(&mut self, conn: ConnId, join: &Join) -> (usize, Joined) {
-        if let Some(readers) = self.readers_mut(join.encoding) {
-            *readers += 1;
-            self.log.open_lane(join.encoding);
-        }
-        let (mut cursor, mut recovered) = self.log.place(join.start, join.encoding);
+    pub(super) fn enter(&mut self, conn: ConnId, join: &Join, wire: Wire) -> (usize, Joined) {
+        self.log.open_lane(wire);
+        let (mut cursor, mut recovered) = self.log.place(join.start, wire);
         let newest = Cursor::after(self.log.head().offset().saturating_sub(1));
         if self.lag == Lag::Latest && cursor < newest {
             // It will not be sent what is out of date, so it must not believe that it has everything.
@@ -126,7 +121,7 @@ impl Room {
             cursor = newest;
         }
         let is_behind = cursor != self.log.head();
-        let slot = self.members.insert(conn, cursor, join.encoding);
+        let slot = self.members.insert(conn, cursor, wire);
         self.members.set_lagging(slot, is_behind);
         if join.is_quiet {
             self.own.insert(slot, VecDeque::new());
@@ -147,20 +142,10 @@ impl Room {
     /// Takes a member out; says whether it was one.
     pub(super) fn go(&mut self, slot: usize) -> bool {
         let Some(member) = self.members.remove(slot) else { return false };
-        if let Some(readers) = self.readers_mut(member.encoding) {
-            *readers -= 1;
-        }
+        self.log.close_lane(member.wire);
         self.own.remove(&slot);
         self.trim();
         true
-    }
-
-    fn readers_mut(&mut self, encoding: Encoding) -> Option<&mut u32> {
-        match encoding {
-            Encoding::Raw => None,
-            Encoding::Json => Some(&mut self.readers[0]),
-            Encoding::Events => Some(&mut self.readers[1]),
-        }
     }
 
     /// Appends for all members; `author` is the slot of the one that publishes.
@@ -170,14 +155,10 @@ impl Room {
         is_notice: bool,
         author: Option<usize>,
         now_ms: u64,
+        press: Option<&mut Press<'_>>,
     ) -> Position {
-        for (readers, encoding) in [(self.readers[0], Encoding::Json), (self.readers[1], Encoding::Events)] {
-            if readers == 0 {
-                self.log.close_lane(encoding);
-            }
-        }
         let before = self.log.head();
-        let position = self.log.append(message, is_notice, self.members.walked(), now_ms);
+        let position = self.log.append(message, is_notice, self.members.walked(), now_ms, press);
         if let Some(slot) = author
             && let Some(own) = self.own.get_mut(&slot)
             && let Some(member) = self.members.get_mut(slot)
@@ -187,7 +168,7 @@ impl Room {
                 false => own.push_back(position.offset),
             }
             // What is gone it will not be sent anyway, be it its own or not.
-            let tail = self.log.tail(member.encoding).offset();
+            let tail = self.log.tail(member.wire).offset();
             while own.front().is_some_and(|offset| *offset <= tail) {
                 own.pop_front();
             }
@@ -217,15 +198,15 @@ impl<'r> Visit<'r> {
     /// What is to be sent next.
     #[inline]
     pub fn pending(&mut self) -> Pending<'r> {
-        let (log, encoding) = (self.log, self.member.encoding);
-        let Some(own) = &mut self.own else { return log.pending(encoding, self.member.cursor) };
+        let (log, wire) = (self.log, self.member.wire);
+        let Some(own) = &mut self.own else { return log.pending(wire, self.member.cursor) };
         while let Some(offset) = own.front().copied().filter(|own| *own <= self.member.cursor.offset() + 1) {
             self.member.cursor = self.member.cursor.max(Cursor::after(offset));
             own.pop_front();
         }
         match own.front() {
-            Some(offset) => log.pending_before(encoding, self.member.cursor, *offset),
-            None => log.pending(encoding, self.member.cursor),
+            Some(offset) => log.pending_before(wire, self.member.cursor, *offset),
+            None => log.pending(wire, self.member.cursor),
         }
     }
 
@@ -239,7 +220,7 @@ impl<'r> Visit<'r> {
     /// if any.
     #[inline]
     pub fn advance(&mut self, sent: usize) -> Option<Bytes> {
-        let (cursor, rest) = self.log.advance(self.member.encoding, self.member.cursor, sent);
+        let (cursor, rest) = self.log.advance(self.member.wire, self.member.cursor, sent);
         self.member.cursor = cursor;
         rest
     }
@@ -253,12 +234,12 @@ mod tests {
     fn what_a_stalled_member_publishes_itself_is_not_remembered_for_longer_than_it_is_held() {
         let mut room = Room::new("a".into(), Log::new(1, 1000));
         room.lag = Lag::Skip;
-        let (slot, _) = room.enter(ConnId::new(0, 0), &Join { is_quiet: true, ..Join::default() });
-        room.append(Message::Text("somebody else's"), false, None, 0);
+        let (slot, _) = room.enter(ConnId::new(0, 0), &Join { is_quiet: true, ..Join::default() }, Wire::RAW);
+        room.append(Message::Text("somebody else's"), false, None, 0, None);
         room.members.set_lagging(slot, true);
         for _ in 0..10_000 {
             room.members.rest_at(room.log.head());
-            room.append(Message::Text("x"), false, Some(slot), 0);
+            room.append(Message::Text("x"), false, Some(slot), 0, None);
         }
         assert!(room.own[&slot].len() <= 1000 / 3, "{}", room.own[&slot].len());
     }

@@ -1,6 +1,7 @@
 //! All rooms: join, leave, publish, and who waits for news.
 
 pub mod memory;
+mod sweep;
 mod walk;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -14,10 +15,12 @@ use super::keys::Keys;
 use super::log::{Keep, Lag, Log};
 use super::position::Position;
 use super::presence::{Presence, Roll};
+use super::press::Press;
 use super::publish::{NotPublished, Post, Published};
 use super::room::Room;
 use crate::id::ConnId;
 use crate::limits::Limits;
+use crate::ws::extension::DeflateParams;
 use crate::ws::message::Message;
 
 /// What is known of a room.
@@ -155,15 +158,21 @@ impl Rooms {
         self.rooms.iter().map(|(_, room)| room.log.held()).sum()
     }
 
-    /// Makes `conn` a member. Joining twice is the caller's to prevent.
+    /// Makes `conn` a member, with what was agreed with it on compression. Joining twice is the caller's to prevent.
     ///
     /// # Errors
     /// [`JoinError`], for the name or the number of rooms.
-    pub fn join(&mut self, name: &str, conn: ConnId, join: &Join) -> Result<(Membership, Joined), JoinError> {
+    pub fn join(
+        &mut self,
+        name: &str,
+        conn: ConnId,
+        join: &Join,
+        deflate: Option<DeflateParams>,
+    ) -> Result<(Membership, Joined), JoinError> {
         let key = self.open(name, None)?;
         let room = &mut self.rooms[key];
         room.log.age(self.now_ms);
-        let (slot, mut joined) = room.enter(conn, join);
+        let (slot, mut joined) = room.enter(conn, join, join.wire(deflate));
         let notice = match join.presence {
             Presence::Hidden => None,
             Presence::Listed(_) | Presence::Announced(_) => {
@@ -243,25 +252,8 @@ impl Rooms {
     fn announce(&mut self, key: usize, notice: Option<String>) {
         if let Some(notice) = notice {
             // Where nobody is left to be told, or the walk is far behind, nothing is lost that presence does not say.
-            let _ = self.append(key, Message::Text(&notice), true, None);
+            let _ = self.append(key, Message::Text(&notice), true, None, None);
         }
-    }
-
-    fn free_if_deserted(&mut self, key: usize) {
-        // A room with news stands in the queue of the walk; it is freed when its turn comes.
-        if self.rooms.get(key).is_some_and(|room| room.is_deserted(self.now_ms)) {
-            self.free(key);
-        }
-    }
-
-    fn free(&mut self, key: usize) {
-        self.set_crowded(key, false);
-        let mut room = self.rooms.remove(key);
-        self.recharge(room.charged, Held::default());
-        self.names.remove(&room.name);
-        self.order.remove(&room.name);
-        self.released.append(&mut room.waiting);
-        self.woken.extend(room.listeners);
     }
 
     /// Appends a message to a room's log for all its members, and for those who come while it is history.
@@ -273,20 +265,22 @@ impl Rooms {
         name: &str,
         message: Message<'_>,
         post: Post<'_>,
+        press: &mut Press<'_>,
     ) -> Result<Published, NotPublished> {
         let key = *self.names.get(name).ok_or(NotPublished::Unheard)?;
         if let Some(position) = post.key.and_then(|known| self.find_known(key, known)) {
             return Ok(Published { position, crowded: self.rooms[key].crowded, repeated: true });
         }
         let author = post.memberships.iter().find(|author| author.room as usize == key);
-        let position = match self.append(key, message, false, author.map(|author| author.slot as usize)) {
-            Ok(position) => position,
-            Err(error) => {
-                // A room that was made for this alone must not stay: anybody could fill `rooms_max` with them.
-                self.free_if_deserted(key);
-                return Err(error);
-            }
-        };
+        let position =
+            match self.append(key, message, false, author.map(|author| author.slot as usize), Some(press)) {
+                Ok(position) => position,
+                Err(error) => {
+                    // A room that was made for this alone must not stay: anybody could fill `rooms_max` with them.
+                    self.free_if_deserted(key);
+                    return Err(error);
+                }
+            };
         if let Some(new) = post.key {
             let oldest_ms = self.oldest_key_ms();
             let keys = self.rooms[key].keys.get_or_insert_with(|| Box::new(Keys::default()));
@@ -312,6 +306,7 @@ impl Rooms {
         message: Message<'_>,
         is_notice: bool,
         author: Option<usize>,
+        press: Option<&mut Press<'_>>,
     ) -> Result<Position, NotPublished> {
         let room = &mut self.rooms[key];
         let is_heard =
@@ -322,7 +317,7 @@ impl Rooms {
         if room.backlog() > self.limits.room_log_bytes_max as u64 {
             return Err(NotPublished::Behind);
         }
-        let position = room.append(message, is_notice, author, self.now_ms);
+        let position = room.append(message, is_notice, author, self.now_ms, press);
         self.woken.extend(room.listeners.drain());
         if !room.active && !room.members.is_empty() {
             room.active = true;
@@ -367,42 +362,6 @@ impl Rooms {
     pub fn pop_woken(&mut self) -> Option<ConnId> {
         self.woken.pop_front()
     }
-
-    /// Frees a room that is only kept for who may come back: somebody is here now. Looks at a few, so that a room that
-    /// cannot be had costs little.
-    fn evict(&mut self) {
-        // Not a limit of anything: it keeps a join that is refused as short as any other. Fewer would find no room among
-        // some that are in use, and more would find one only where nearly all are; the next search goes on from here.
-        const LOOKED_AT: usize = 256;
-        let slots = self.rooms.capacity();
-        for _ in 0..LOOKED_AT.min(slots) {
-            let key = self.next_swept();
-            let room = self.rooms.get(key);
-            if room.is_some_and(|room| room.is_unused() && !room.log.has_history()) {
-                return self.free(key);
-            }
-        }
-    }
-
-    /// The next slot to be looked at, of all in a circle.
-    fn next_swept(&mut self) -> usize {
-        self.swept = if self.swept + 1 >= self.rooms.capacity() { 0 } else { self.swept + 1 };
-        self.swept
-    }
-
-    /// Looks through up to `count` rooms for history that is too old, and goes on from there the next time.
-    pub fn sweep(&mut self, count: usize) {
-        let slots = self.rooms.capacity();
-        for _ in 0..count.min(slots) {
-            let key = self.next_swept();
-            if let Some(room) = self.rooms.get_mut(key) {
-                room.log.age(self.now_ms);
-                room.trim();
-                self.charge(key);
-                self.free_if_deserted(key);
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -411,17 +370,21 @@ mod tests {
 
     use super::super::lane::Pending;
     use super::*;
+    use crate::metrics::Metrics;
+    use crate::ws::deflate::Deflater;
 
     fn conn(i: usize) -> ConnId {
         ConnId::new(i, 0)
     }
 
     fn join(rooms: &mut Rooms, name: &str, i: usize) -> Result<Membership, JoinError> {
-        rooms.join(name, conn(i), &Join::default()).map(|(membership, _)| membership)
+        rooms.join(name, conn(i), &Join::default(), None).map(|(membership, _)| membership)
     }
 
     fn publish(rooms: &mut Rooms, name: &str, message: Message<'_>) -> Result<Published, NotPublished> {
-        rooms.publish(name, message, Post::default())
+        let (mut deflater, limits, metrics) = (Deflater::default(), Limits::default(), Metrics::default());
+        let mut press = Press::new(&mut deflater, &limits, &metrics);
+        rooms.publish(name, message, Post::default(), &mut press)
     }
 
     fn rooms() -> Rooms {
@@ -546,7 +509,7 @@ mod tests {
     fn a_publisher_waits_for_the_longest_encoding_that_somebody_reads() {
         let mut rooms = rooms();
         let json = Join { encoding: super::super::encoding::Encoding::Json, ..Join::default() };
-        rooms.join("a", conn(0), &json).unwrap();
+        rooms.join("a", conn(0), &json, None).unwrap();
         while publish(&mut rooms, "a", Message::Text("")).is_ok() {}
         assert!(rooms.log_bytes() < 1200, "{} bytes", rooms.log_bytes());
         walk(&mut rooms);

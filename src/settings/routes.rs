@@ -8,7 +8,8 @@ use crate::limits::{Limits, Unit};
 use crate::{Keep, Lag};
 
 /// The keys that mean nothing where there is no room.
-const ROOM_KEYS: &[&str] = &["room", "history", "replay", "echo", "lag", "read_only", "presence", "template"];
+const ROOM_KEYS: &[&str] =
+    &["room", "history", "replay", "echo", "lag", "compress", "read_only", "presence", "template"];
 
 /// Reads all routes, and what is wrong between them.
 pub(super) fn read(source: &Source<'_>, tables: Vec<Table<'_, '_>>, limits: &Limits) -> Vec<Route> {
@@ -80,6 +81,7 @@ fn read_one(mut table: Table<'_, '_>, limits: &Limits) -> Option<Item<Route>> {
         keep,
         echo: table.flag("echo").is_none_or(|echo| echo.value),
         lag: read_lag(&mut table),
+        compress: table.flag("compress").is_some_and(|compress| compress.value),
         read_only: table.flag("read_only").is_some_and(|read_only| read_only.value),
         presence: read_presence(&mut table),
         uid: table.flag("uid").is_some_and(|uid| uid.value),

@@ -14,6 +14,20 @@ pub struct DeflateParams {
     named: bool,
 }
 
+impl DeflateParams {
+    /// What a frame for several connections is compressed under: the window of 32 KiB, which is what clients have that
+    /// do not ask for less.
+    pub const SHARED: Self = Self { server_max_window_bits: 15, named: false };
+
+    /// Whether the client can inflate a frame that was compressed under [`DeflateParams::SHARED`].
+    ///
+    /// That the frame was not made for this connection makes no difference: it refers to nothing before it, so it leaves
+    /// a client that clears its window after each message (RFC 7692 §7.1.1.1) as it is, and one that keeps it, too.
+    pub fn can_share(&self) -> bool {
+        self.server_max_window_bits >= Self::SHARED.server_max_window_bits
+    }
+}
+
 impl fmt::Display for DeflateParams {
     /// The value of the response header.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

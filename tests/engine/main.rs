@@ -2,9 +2,12 @@
 #![forbid(unsafe_code)]
 
 mod deadlines;
+mod deflate;
 mod handlers;
 mod history;
 mod http;
+#[path = "../wire/inflate.rs"]
+mod inflate;
 mod memory;
 mod pipe;
 mod reload;

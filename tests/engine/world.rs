@@ -74,7 +74,9 @@ impl Handler for Scribe {
         let encoding = if asks("json") { Encoding::Json } else { Encoding::Raw };
         let user = opening.request().query_value("user");
         let presence = user.map_or(Presence::Hidden, |user| Presence::Announced(user.as_ref().into()));
-        let join = Join { start: start_of(opening.request()), encoding, is_quiet: asks("quiet"), presence };
+        let (is_quiet, is_compressed) = (asks("quiet"), asks("compress"));
+        let start = start_of(opening.request());
+        let join = Join { start, encoding, is_quiet, is_compressed, presence };
         let joined = opening.join_as(&path, &join).unwrap();
         if !joined.recovered {
             opening.send("missed some").unwrap();
@@ -193,8 +195,13 @@ impl<H: Handler> World<H> {
 
     /// Connects and opens a WebSocket; what followed the handshake's answer is still to be taken.
     pub fn open_and_replay(&mut self, path: &str) -> usize {
+        self.open_and_replay_with(path, "")
+    }
+
+    /// As [`World::open_and_replay`], with a further header.
+    pub fn open_and_replay_with(&mut self, path: &str, header: &str) -> usize {
         let client = self.connect();
-        self.send(client, handshake(path).as_bytes());
+        self.send(client, handshake(path).replacen("\r\n", &format!("\r\n{header}"), 1).as_bytes());
         self.turn();
         let bytes = self.take(client);
         let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").expect("an answer") + 4;

@@ -146,7 +146,13 @@ impl Hall {
             (user, None) => Presence::Listed(user.into()),
         };
         let encoding = if encoding == "json" { Encoding::Json } else { Encoding::Raw };
-        let join = Join { start: parse_start(start), encoding, is_quiet: quiet == "quiet", presence };
+        let join = Join {
+            start: parse_start(start),
+            encoding,
+            is_quiet: quiet == "quiet",
+            presence,
+            ..Join::default()
+        };
         let (id, now_ms, room) = (ctx.id(), ctx.now_ms(), room.to_owned());
         let again = ctx.rooms().any(|joined| *joined == *room);
         let joined = ctx.join_as(&room, &join).unwrap();

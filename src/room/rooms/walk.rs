@@ -121,7 +121,7 @@ impl Rooms {
     pub fn encoding(&self, membership: Membership) -> Encoding {
         let room = self.rooms.get(membership.room as usize);
         let member = room.and_then(|room| room.members.get(membership.slot as usize));
-        member.map_or(Encoding::Raw, |member| member.encoding)
+        member.map_or(Encoding::Raw, |member| member.wire.encoding)
     }
 
     /// A member and what its room has for it; `None` where it has left.
