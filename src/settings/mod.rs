@@ -384,6 +384,7 @@ mod tests {
             subprotocol_required = true
             history = { messages = 7, age = '1m' }
             replay = 7
+            compress = true
             rate = { messages = 3, per = '1s' }";
         let settings = from_toml(file, Path::new("")).unwrap();
         assert_eq!((settings.limits.message_bytes_max, settings.limits.walk_slice), (1 << 20, 64));
@@ -391,6 +392,7 @@ mod tests {
         assert_eq!(route.subprotocols, ["chat", "superchat"]);
         assert_eq!((route.keep.messages, route.keep.bytes, route.keep.age.as_secs()), (7, 64 << 10, 60));
         assert_eq!((route.replay, route.rate.map(|rate| rate.messages)), (7, Some(3)));
+        assert!(route.compress && !Route::defaults().iter().any(|route| route.compress));
         let nothing = from_toml("# nothing", Path::new("")).unwrap();
         assert_eq!(nothing, Settings::default());
     }
@@ -442,6 +444,8 @@ mod tests {
                 "[[route]]\npath = '/x'\nmode = 'echo'\necho = false",
                 "4: route.echo: means nothing on a route",
             ),
+            ("[[route]]\npath = '/x'\nmode = 'echo'\ncompress = true", "4: route.compress: means nothing"),
+            (&format!("{room}compress = 1"), "4: route.compress: expected true or false, found an integer"),
             ("[[route]]\npath = '/{room}'\nmode = 'room'\nroom = 'x'", "4: route.room: is never used"),
             (&format!("{room}colour = 1"), "4: route.colour: there is no such key"),
             (&format!("{room}room = ''"), "4: route.room: is empty"),
@@ -558,6 +562,7 @@ mod tests {
             mode = 'room'
             read_only = true
             lag = 'latest'
+            compress = true
             history = { messages = 1 }
             replay = 1
             [[route]]
@@ -568,7 +573,7 @@ mod tests {
         let summary = from_toml(text, Path::new("")).unwrap().summary();
         let want = "listens on 127.0.0.1:8080\n\
             routes\n  \
-            /prices/{room}  rooms, history of 1 message, 64KiB, 5m, replays 1, slow members go on with the newest, members only read\n  \
+            /prices/{room}  rooms, history of 1 message, 64KiB, 5m, replays 1, slow members go on with the newest, compressed, members only read\n  \
             /news           room `news`, no history, 2 messages per 1s at most\n\
             differs from the defaults\n  \
             deflate = true (false)\n  \

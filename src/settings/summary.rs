@@ -108,6 +108,7 @@ fn describe(route: &Route) -> Vec<String> {
             Lag::Skip => Some("slow members skip and are told".to_owned()),
             Lag::Latest => Some("slow members go on with the newest".to_owned()),
         },
+        route.compress.then(|| "compressed".to_owned()),
         route.read_only.then(|| "members only read".to_owned()),
         match route.presence {
             Listing::Off => None,
