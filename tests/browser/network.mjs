@@ -25,6 +25,7 @@ export class Proxy {
     return proxy;
   }
 
+  carried = 0;  // bytes from the server
   #state = "open";
   #pairs = new Set();
   #sockets = new Set();  // also those whose other end is gone
@@ -53,7 +54,10 @@ export class Proxy {
       pair.head ||= bytes.toString("latin1");
       if (pair.state === "open" || pair.state === "deaf") upstream.write(bytes);
     });
-    upstream.on("data", (bytes) => pair.state === "open" && client.write(bytes));
+    upstream.on("data", (bytes) => {
+      this.carried += bytes.length;
+      if (pair.state === "open") client.write(bytes);
+    });
     for (const [one, other] of [[client, upstream], [upstream, client]]) {
       this.#sockets.add(one);
       one.on("error", () => {});

@@ -8,6 +8,8 @@ export const TEXT = "欢迎大哥光临!";
 export const BINARY = Uint8Array.from({ length: 1280 }, (_, i) => i % 256);
 export const MEBIBYTE = "0123456789abcdef".repeat(65_536);
 export const COMPRESSIBLE = TEXT.repeat(5_000);
+export const LONG = TEXT.repeat(100);
+export const GREETING = Array(15).fill("welcome").join(", ");  // as in compressed.toml
 export const CLOSE = [4001, "回头见"];
 
 /** Plays the scenario named on the command line; the rest of the line are its arguments. */

@@ -12,6 +12,8 @@ TEXT = "欢迎大哥光临!"
 BINARY = bytes(range(256)) * 5
 MEBIBYTE = "0123456789abcdef" * 65_536
 COMPRESSIBLE = TEXT * 5_000
+LONG = TEXT * 100
+GREETING = ", ".join(["welcome"] * 15)  # as in compressed.toml
 CLOSE = 4001, "回头见"  # what clients close with; the server's Close repeats the code
 
 

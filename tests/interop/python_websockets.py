@@ -1,9 +1,10 @@
 """Python `websockets`, its asyncio client."""
 
 import asyncio
+import json
 
 import websockets
-from common import BINARY, CLOSE, COMPRESSIBLE, MEBIBYTE, TEXT, chat, expect, main, ready, report
+from common import BINARY, CLOSE, COMPRESSIBLE, GREETING, LONG, MEBIBYTE, TEXT, chat, expect, main, ready, report
 
 
 def connect(url, **options):
@@ -48,6 +49,39 @@ async def deflate(base):
         for message in (COMPRESSIBLE, COMPRESSIBLE, "", TEXT):
             await ws.send(message)
             expect(await ws.recv(), message)
+
+
+async def deflate_room(base, name):
+    """Compressed replies and messages of a room, and pongs, on one connection; and the same for readers of JSON."""
+    received = 0
+    async with (
+        connect(chat(base, name), compression="deflate") as ws,
+        connect(chat(base, name), compression="deflate", subprotocols=["fanline.v1"]) as reader,
+    ):
+        inner = ws.data_received
+
+        def counted(data):
+            nonlocal received
+            received += len(data)
+            inner(data)
+
+        ws.data_received = counted
+        expect(await ws.recv(), GREETING)
+        expect(json.loads(await reader.recv())["type"], "joined")
+        expect(await reader.recv(), GREETING)
+        for i in range(20):
+            pong = await ws.ping()
+            await ws.send(f"{i} {LONG}")
+            expect(await ws.recv(), f"{i} {LONG}")
+            await pong
+            expect(json.loads(await reader.recv())["text"], f"{i} {LONG}")
+            # The acknowledgement is a compressed reply, what was published the room's.
+            await reader.send(json.dumps({"text": LONG, "id": f"{i:0100}"}))
+            kinds = {json.loads(await reader.recv())["type"] for _ in range(2)}
+            expect(kinds, {"ack", "message"})
+            expect(await ws.recv(), LONG)
+    if received > 40 * len(LONG.encode()) / 5:
+        raise AssertionError(f"{received} bytes: not compressed")
 
 
 async def deflate_refused(base):

@@ -22,7 +22,7 @@ const everybody = ["text", "binary", "mebibyte", "client_close"];
 const CLIENTS = {
   "Python websockets": {
     command: [python, join(here, "python_websockets.py")],
-    plays: [...everybody, "ping", "fragments", "deflate", "deflate_refused"],
+    plays: [...everybody, "ping", "fragments", "deflate", "deflate_room", "deflate_refused"],
   },
   "Python websocket-client": {
     command: [python, join(here, "websocket_client.py")],
@@ -34,7 +34,7 @@ const CLIENTS = {
   },
   "node ws": {
     command: [process.execPath, join(here, "node_ws.mjs")],
-    plays: [...everybody, "ping", "fragments", "deflate", "deflate_refused", "per_click"],
+    plays: [...everybody, "ping", "fragments", "deflate", "deflate_room", "deflate_refused", "per_click"],
   },
   "node WebSocket": {
     command: [process.execPath, "--no-warnings", ...builtinFlags, join(here, "node_builtin.mjs")],
@@ -49,6 +49,7 @@ const TITLES = {
   ping: "has its ping answered with the same payload",
   fragments: "has a fragmented message echoed whole",
   deflate: "speaks permessage-deflate when the server offers it",
+  deflate_room: "reads compressed messages of a room between compressed replies and pongs (row 15 of part 2)",
   deflate_refused: "goes on without permessage-deflate when the server does not",
   client_close: "closes with a code and a reason, and has the code repeated",
   tutorial: "runs the long-lived program of the tutorials, unmodified (row 24 of the product)",
@@ -76,13 +77,14 @@ async function withServer(options, body) {
 
 const it = (name, body) => test(name, { timeout: TEST_MS }, body);
 
-let plain, deflating;
+let plain, deflating, compressing;
 before(async () => {
   plain = await Fanline.start();
   deflating = await Fanline.start({ flags: ["--deflate"] });
+  compressing = await Fanline.start({ flags: ["--config", join(here, "../support/compressed.toml")] });
 }, { timeout: TEST_MS });
 after(async () => {
-  await Promise.all([plain?.stop(), deflating?.stop()]);
+  await Promise.all([plain?.stop(), deflating?.stop(), compressing?.stop()]);
 }, { timeout: TEST_MS });
 
 const names = Object.keys(CLIENTS);
@@ -91,8 +93,9 @@ for (const name of names) {
   describe(name, () => {
     for (const scenario of CLIENTS[name].plays) {
       it(`${name} ${TITLES[scenario]}`, async () => {
-        const server = scenario === "deflate" ? deflating : plain;
-        await withClients([[name, scenario, server.ws]], (client) => client.success());
+        const server = { deflate: deflating, deflate_room: compressing }[scenario] ?? plain;
+        const args = scenario === "deflate_room" ? [`compressed ${name}`] : [];
+        await withClients([[name, scenario, server.ws, ...args]], (client) => client.success());
       });
     }
 
