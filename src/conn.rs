@@ -283,7 +283,8 @@ impl Conn {
     /// Begins the closing handshake; without effect unless the connection is open.
     pub fn close(&mut self, reason: CloseReason, out: &mut Outbound) {
         match std::mem::replace(&mut self.phase, Phase::Closed) {
-            Phase::Open(session) => {
+            Phase::Open(mut session) => {
+                session.discard();
                 out.push_close(Some(&reason));
                 self.phase = Phase::Closing(Box::new(Farewell { session, sent: reason }));
             }

@@ -39,6 +39,8 @@ pub struct Workbench<'w> {
 pub struct Session {
     header: HeaderReader,
     deflate: Option<DeflateParams>,
+    /// Only a Close matters any more.
+    discards: bool,
     /// What has begun and not ended; an idle connection has none.
     pending: Option<Box<Pending>>,
 }
@@ -63,6 +65,15 @@ impl Session {
     /// A connection just opened, with what was agreed on compression.
     pub fn new(deflate: Option<DeflateParams>) -> Self {
         Self { deflate, ..Self::default() }
+    }
+
+    /// From now on only a Close matters (§7.1.1): messages are passed over, and neither kept nor inflated, so that they
+    /// cost no more than their bytes on the wire.
+    pub fn discard(&mut self) {
+        self.discards = true;
+        if let Some(message) = self.pending.as_mut().and_then(|pending| pending.message.as_mut()) {
+            *message = Assembly::new(false, message.is_compressed());
+        }
     }
 
     /// What was agreed on compression.
@@ -158,10 +169,11 @@ impl Session {
         let payload = input.take(header.len as usize);
         mask.apply(payload);
         match header.opcode {
-            Opcode::Text if header.fin && !header.compressed => {
-                let text = simdutf8::basic::from_utf8(payload).map_err(|_| Violation::InvalidUtf8)?;
-                Ok(Step::Whole(Incoming::Message(Received::Text(text.into()))))
-            }
+            Opcode::Text if header.fin && !header.compressed => match simdutf8::basic::from_utf8(payload) {
+                Ok(text) => Ok(Step::Whole(Incoming::Message(Received::Text(text.into())))),
+                Err(_) if self.discards => Ok(Step::Next),
+                Err(_) => Err(Violation::InvalidUtf8),
+            },
             Opcode::Binary if header.fin && !header.compressed => {
                 Ok(Step::Whole(Incoming::Message(Received::Binary(Cow::Borrowed(payload)))))
             }
@@ -210,6 +222,10 @@ impl Session {
         let pending = self.pending.get_or_insert_default();
         let is_text = header.opcode == Opcode::Text;
         let message = pending.message.get_or_insert_with(|| Assembly::new(is_text, header.compressed));
+        if self.discards {
+            // That one has begun is all that the next fragment has to be checked against.
+            return Ok(());
+        }
         message.push(piece, to_come, bench.spares)
     }
 
@@ -222,6 +238,7 @@ impl Session {
             return Ok(Step::Next);
         }
         match self.pending.take().and_then(|pending| pending.message) {
+            Some(_) if self.discards => Ok(Step::Next),
             Some(message) => {
                 let received = message.finish(bench)?;
                 Ok(Step::Whole(Incoming::Message(received)))

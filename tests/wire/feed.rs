@@ -63,6 +63,12 @@ impl Row {
         self
     }
 
+    /// These bytes follow.
+    pub fn and(mut self, bytes: impl AsRef<[u8]>) -> Self {
+        self.bytes.extend_from_slice(bytes.as_ref());
+        self
+    }
+
     /// The connection is failed with this code: a Close with a reason goes out, and nothing is read any more.
     pub fn fails(self, code: u16, reason: &str) -> Self {
         self.answers(super::frames::server_close(code, reason)).gives(by_us(code, reason, false))
@@ -118,6 +124,12 @@ impl Start {
     /// A connection that we have sent a Close on, with 1000 and `bye`.
     pub fn closing() -> Self {
         Self { stage: Some(Stage::Closing), ..Self::default() }
+    }
+
+    /// As this, with permessage-deflate.
+    pub fn and_deflate(mut self) -> Self {
+        self.deflate = true;
+        self
     }
 
     pub fn message_bytes_max(mut self, bytes: usize) -> Self {

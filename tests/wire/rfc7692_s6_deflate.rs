@@ -4,7 +4,7 @@ use fanline::engine::Rules;
 use fanline::ws::deflate::Inflater;
 
 use crate::deflate::{compressed, deflate, inflate, noise, stored, twice_noise};
-use crate::feed::{Row, Start, binary, row, text};
+use crate::feed::{Row, Start, binary, by_us, row, text};
 use crate::frames::{self, BINARY, CLOSE, CONTINUATION, PING, PONG, RSV1, RSV2, RSV3, TEXT, frame, server};
 use crate::http::{ask, read_answer};
 use crate::wire_transport::{Recorder, Served};
@@ -156,6 +156,54 @@ fn s10_4_what_a_message_inflates_to_is_held_to_the_limit_exactly() {
         row("far over", bomb(2_000_000)).fails(1009, "message too big"),
     ];
     Start::deflate().message_bytes_max(20_000).check(&rows);
+}
+
+#[test]
+fn row_16_of_part_2_a_bomb_in_any_fragments_is_held_to_the_limit_exactly() {
+    let in_pieces = |payload: &[u8], len: usize| -> Vec<u8> {
+        let pieces: Vec<&[u8]> = payload.chunks(len).collect();
+        let frames = pieces.iter().enumerate().map(|(at, piece)| {
+            let frame = if at == 0 { compressed(BINARY, piece) } else { frame(CONTINUATION).payload(piece) };
+            frame.fin(at + 1 == pieces.len()).bytes()
+        });
+        frames.collect::<Vec<_>>().concat()
+    };
+    let (within, over) = (deflate(&[0; 100_000], 15), deflate(&[0; 100_001], 15));
+    assert!(over.len() < 150, "{} bytes", over.len());
+    let rows: Vec<Row> = [1, 2, 50, over.len()]
+        .into_iter()
+        .flat_map(|len| {
+            [
+                row(&format!("at the limit, by {len}"), in_pieces(&within, len)).gives(binary([0; 100_000])),
+                row(&format!("one over, by {len}"), in_pieces(&over, len)).fails(1009, "message too big"),
+            ]
+        })
+        .collect();
+    Start::deflate().message_bytes_max(100_000).check(&rows);
+}
+
+#[test]
+fn row_16_of_part_2_what_crosses_our_close_is_neither_kept_nor_inflated() {
+    let bomb = deflate(&[0; 5000], 15);
+    let half = compressed(BINARY, &bomb[..9]).fin(false).bytes();
+    let rest = frame(CONTINUATION).payload(&bomb[9..]).bytes();
+    let rows = [
+        row("a bomb", compressed(BINARY, &bomb).bytes()),
+        row("in two", [half, frames::ping("p"), rest].concat()),
+        row("corrupt", compressed(TEXT, [0xff; 9]).bytes()),
+        row("not UTF-8", frame(TEXT).payload([0xff]).bytes()),
+        row("longer in all than a message may be", {
+            let first = frame(BINARY).fin(false).payload([0; 900]).bytes();
+            [first, frame(CONTINUATION).payload([0; 900]).bytes()].concat()
+        }),
+    ];
+    let answered = rows.map(|row| row.and(frames::close(1000, "")).gives(by_us(1000, "bye", true)));
+    Start::closing().and_deflate().message_bytes_max(1000).check(&answered);
+    let out_of_order = [
+        row("a continuation of nothing", frame(CONTINUATION).bytes()),
+        row("one inside another", [compressed(TEXT, "a").fin(false).bytes(), frames::text("b")].concat()),
+    ];
+    Start::closing().and_deflate().check(&out_of_order.map(|row| row.gives(by_us(1000, "bye", false))));
 }
 
 #[test]
