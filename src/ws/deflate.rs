@@ -223,6 +223,43 @@ mod tests {
     }
 
     #[test]
+    fn row_16_of_part_2_a_bomb_of_1000_to_1_is_stopped_at_the_first_byte_past_the_limit() {
+        let (mut deflater, mut inflater) = (Deflater::default(), Inflater::default());
+        const LEN: usize = 16 << 20;
+        let bomb = deflater.deflate(params("permessage-deflate"), &vec![0; LEN]).unwrap().to_vec();
+        assert!(bomb.len() * 1000 < LEN, "{} bytes", bomb.len());
+        for bytes_max in [0, 1, 63, 64, 65, 1000, 65_535, 65_536, 1 << 20, LEN - 1] {
+            assert_eq!(inflater.inflate(&bomb, bytes_max), Err(Violation::MessageTooBig), "{bytes_max}");
+            let inflated = inflater.stream.as_ref().unwrap().total_out();
+            assert_eq!(inflated, bytes_max as u64 + 1, "nothing further was inflated");
+        }
+        assert_eq!(inflater.inflate(&bomb, LEN).map(|plain| plain.len()), Ok(LEN));
+    }
+
+    #[test]
+    fn row_16_of_part_2_a_bomb_of_many_streams_is_stopped_exactly_at_the_limit() {
+        // A block with BFINAL ends a stream, and the message goes on with the next one.
+        let mut stream = vec![0; 100];
+        let mut deflate = Deflate::new(9, false, 15);
+        deflate.compress(&[0; 5000], &mut stream, DeflateFlush::Finish).unwrap();
+        stream.truncate(deflate.total_out() as usize);
+        let bomb = [stream.repeat(100), vec![0]].concat();
+        let mut inflater = Inflater::default();
+        assert_eq!(inflater.inflate(&bomb, 500_000).map(|plain| plain.len()), Ok(500_000));
+        for bytes_max in [0, 4999, 5000, 5001, 250_000, 499_999] {
+            assert_eq!(inflater.inflate(&bomb, bytes_max), Err(Violation::MessageTooBig), "{bytes_max}");
+        }
+    }
+
+    #[test]
+    fn row_16_of_part_2_what_inflates_to_nothing_takes_no_longer_than_its_bytes() {
+        // A megabyte of empty blocks, which ends as a sender ends a message.
+        let empty = [0x00, 0x00, 0x00, 0xff, 0xff].repeat(200_000);
+        let message = [&empty[..], &[0x00]].concat();
+        assert_eq!(Inflater::default().inflate(&message, 0).as_deref(), Ok(&b""[..]));
+    }
+
+    #[test]
     fn s10_4_a_bomb_is_stopped_exactly_at_the_limit() {
         let (mut deflater, mut inflater) = (Deflater::default(), Inflater::default());
         let bomb = deflater.deflate(params("permessage-deflate"), &vec![0; 1 << 20]).unwrap().to_vec();

@@ -1,7 +1,7 @@
 //! Compressed messages in rooms, RFC 7692: each publication compressed once, for all who agreed to it.
 
 use fanline::Limits;
-use zlib_rs::{Inflate, InflateFlush, Status};
+use zlib_rs::{Deflate, DeflateFlush, Inflate, InflateFlush, Status};
 
 use crate::inflate::inflate;
 use crate::world::{World, masked};
@@ -301,4 +301,68 @@ fn a_quiet_member_of_the_compressed_lane_is_sent_everything_but_its_own() {
         .filter(|text| text.split(' ').next().unwrap().parse::<usize>().unwrap() % 3 != 0)
         .collect();
     assert_eq!(read(&mut world, quiet), not_its_own);
+}
+
+/// A message of so many zeros, as a client sends it that wants it to be long for us and short for itself.
+fn bomb(len: usize) -> Vec<u8> {
+    let (mut stream, mut out) = (Deflate::new(9, false, 15), vec![0; len / 500 + 100]);
+    stream.compress(&vec![0; len], &mut out, DeflateFlush::SyncFlush).unwrap();
+    out.truncate(stream.total_out() as usize - TAIL.len());
+    masked(DEFLATED_BINARY, &out)
+}
+
+#[test]
+fn row_16_of_part_2_many_small_bombs_take_no_more_of_a_turn_than_the_read_budget_and_hold_up_nobody() {
+    let limits = Limits { read_budget: 64 << 10, message_bytes_max: 1 << 20, ..Limits::default() };
+    for (len, a_turn) in [(1000, 66), (32 << 10, 2), (40_000, 2), (64 << 10, 1), (1 << 20, 1)] {
+        let mut world = World::new(limits.clone());
+        let bomber = world.open_with("/a", &offer(""));
+        let bystander = world.open("/b");
+        let (mut left, sent) = (a_turn * 5, bomb(len).repeat(a_turn as usize * 5));
+        assert!(sent.len() < 32 << 10, "{} bytes: one read of a socket", sent.len());
+        world.send(bomber, &sent);
+        while left > 0 {
+            world.send_text(bystander, "only me");
+            let before = world.metrics.messages.get();
+            world.engine.turn(world.now);
+            let bombs = world.metrics.messages.get() - before - 1;
+            assert!(bombs > 0 && bombs <= a_turn, "{bombs} of {len} bytes in a turn");
+            assert_eq!(world.texts(bystander), ["only you"], "in the same turn");
+            left -= bombs;
+        }
+        world.turn();
+        assert_eq!(world.engine.rooms().log_bytes(), 0);
+    }
+}
+
+#[test]
+fn row_16_of_part_2_a_bomb_ends_its_own_connection_with_1009_and_nothing_of_it_remains() {
+    let mut world = World::new(Limits { message_bytes_max: 50_000, ..Limits::default() });
+    let bystander = world.open_with("/room", &offer(""));
+    for len in [50_001, 1 << 20, 16 << 20] {
+        let bomber = world.open_with("/room", &offer(""));
+        world.send(bomber, &[bomb(50_000), bomb(len), bomb(50_000)].concat());
+        world.turn();
+        let frames = world.frames(bomber);
+        let (first, reason) = frames.last().unwrap();
+        assert_eq!((*first, &reason[..2]), (0x88, &1009u16.to_be_bytes()[..]));
+        let at_the_limit = world.frames(bystander).iter().filter(|frame| frame.1 == [0; 50_000]).count();
+        assert_eq!(at_the_limit, 1, "what came before it was heard, what came after it was not");
+    }
+    assert_eq!((world.metrics.violations.get(), world.engine.rooms().members("/room")), (3, 1));
+    assert_eq!(world.engine.rooms().log_bytes(), 0);
+}
+
+#[test]
+fn row_16_of_part_2_bombs_behind_our_close_are_not_inflated() {
+    let mut world = World::new(Limits { message_bytes_max: 50_000, ..Limits::default() });
+    let client = world.open_with("/room", &offer(""));
+    world.send_text(client, "bye");
+    world.send(
+        client,
+        &[bomb(16 << 20), bomb(1 << 20).repeat(10), masked(0x88, &4001u16.to_be_bytes())].concat(),
+    );
+    world.turn();
+    // Had one been inflated, it would have been a breach, and the peer's Close not read.
+    assert_eq!(world.told().last().unwrap(), "close /room 4001 Server clean=true");
 }
