@@ -224,6 +224,8 @@ limits! {
         "Length from which a reply or a publication is compressed where permessage-deflate was negotiated.";
     deflate_bytes_max: Bytes = 1 << 20,
         "Length of a reply or a publication above which it is sent as it is, since all wait while it is compressed.";
+    inflate_ratio_max: Count = 0,
+        "How many times longer a message may become by inflation, past read_budget; 0 for as many as deflate can, about 1030.";
     rooms_max: Count = 100_000,
         "Rooms at once; joining a further one is refused.";
     rooms_per_connection_max: Count = 128,

@@ -47,7 +47,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         if self.peers.is_empty() {
             self.peers.shrink_to_fit();
             self.spare = Vec::new();
-            self.inflater = Inflater::default();
+            self.inflater = Inflater::new(&self.shared.rules.limits);
             self.shared.deflater = Deflater::default();
         }
         self.charge_table();

@@ -161,6 +161,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         let buffer = vec![0; rules.limits.receive_buffer];
         let spares = Spares::new(rules.limits.spare_bytes_max);
         let (deflater, commands) = (Deflater::default(), VecDeque::new());
+        let inflater = Inflater::new(&rules.limits);
         let (budget, now_ms) = (Budget::default(), start_ms);
         let mut shared =
             Shared { rules, rooms, deflater, spares, metrics, commands, budget, start_ms, now_ms };
@@ -169,7 +170,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             handler,
             peers: Slab::new(),
             shared,
-            inflater: Inflater::default(),
+            inflater,
             buffer,
             spare: Vec::new(),
             readable: VecDeque::new(),

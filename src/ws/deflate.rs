@@ -4,6 +4,7 @@ use zlib_rs::{Deflate, DeflateFlush, Inflate, InflateFlush, Status};
 
 use super::extension::DeflateParams;
 use super::violation::Violation;
+use crate::limits::Limits;
 
 /// What a sender cuts off the end of a compressed message (RFC 7692 §7.2.1).
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
@@ -15,11 +16,27 @@ const LAST_BLOCK: [u8; 5] = [0x01, 0x00, 0x00, 0xff, 0xff];
 #[derive(Default)]
 pub struct Inflater {
     stream: Option<Inflate>,
+    /// How many times longer a message may become, once it is longer than `ratio_free`; 0 for any.
+    ratio_max: usize,
+    ratio_free: usize,
 }
 
 impl Inflater {
     /// What a decompressor takes, measured.
     const STREAM_BYTES: usize = 47 << 10;
+
+    /// A decompressor that bounds how many times longer a message may become; the default bounds only its length.
+    pub fn new(limits: &Limits) -> Self {
+        let mut inflater = Self::default();
+        inflater.set_limits(limits);
+        inflater
+    }
+
+    /// Bounds from now on how many times longer a message may become.
+    pub fn set_limits(&mut self, limits: &Limits) {
+        self.ratio_max = limits.inflate_ratio_max;
+        self.ratio_free = limits.read_budget;
+    }
 
     /// Bytes of memory taken up, about.
     pub fn held(&self) -> usize {
@@ -29,12 +46,17 @@ impl Inflater {
     /// Inflates one message, whose tail is still cut off.
     ///
     /// # Errors
-    /// [`Violation::MessageTooBig`] as soon as there are more than `bytes_max` bytes, however few were sent;
+    /// [`Violation::MessageTooBig`] as soon as there are more than `bytes_max` bytes, however few were sent, or more than
+    /// the ratio allows;
     /// [`Violation::DeflateCorrupt`] for anything that is not a sequence of whole deflate blocks.
     pub fn inflate(&mut self, compressed: &[u8], bytes_max: usize) -> Result<Vec<u8>, Violation> {
         if compressed.is_empty() {
             return Ok(Vec::new());
         }
+        let bytes_max = match self.ratio_max {
+            0 => bytes_max,
+            ratio_max => bytes_max.min(compressed.len().saturating_mul(ratio_max).max(self.ratio_free)),
+        };
         let stream = self.stream.get_or_insert_with(|| Inflate::new(false, 15));
         stream.reset(false);
         // Half as much again is a good first guess for short messages; long ones double from there.
@@ -225,7 +247,7 @@ mod tests {
     #[test]
     fn row_16_of_part_2_a_bomb_of_1000_to_1_is_stopped_at_the_first_byte_past_the_limit() {
         let (mut deflater, mut inflater) = (Deflater::default(), Inflater::default());
-        const LEN: usize = 16 << 20;
+        const LEN: usize = 4 << 20;
         let bomb = deflater.deflate(params("permessage-deflate"), &vec![0; LEN]).unwrap().to_vec();
         assert!(bomb.len() * 1000 < LEN, "{} bytes", bomb.len());
         for bytes_max in [0, 1, 63, 64, 65, 1000, 65_535, 65_536, 1 << 20, LEN - 1] {
@@ -234,6 +256,30 @@ mod tests {
             assert_eq!(inflated, bytes_max as u64 + 1, "nothing further was inflated");
         }
         assert_eq!(inflater.inflate(&bomb, LEN).map(|plain| plain.len()), Ok(LEN));
+    }
+
+    #[test]
+    fn row_16_of_part_2_a_ratio_bounds_what_is_longer_than_a_turn_may_read() {
+        let (mut deflater, mut inflater) = (Deflater::default(), Inflater::default());
+        inflater.set_limits(&Limits { inflate_ratio_max: 100, read_budget: 10_000, ..Limits::default() });
+        let mut bomb = |len| deflater.deflate(params("permessage-deflate"), &vec![0; len]).unwrap().to_vec();
+        let short = bomb(10_000);
+        assert!(short.len() * 100 < 10_000);
+        assert_eq!(inflater.inflate(&short, 1 << 20).map(|plain| plain.len()), Ok(10_000));
+        assert_eq!(inflater.inflate(&bomb(10_001), 1 << 20), Err(Violation::MessageTooBig));
+        // Empty blocks before it make a message longer that was too short for what it becomes.
+        let zeros = bomb(100_000);
+        let padded = |blocks| [[0x00, 0x00, 0x00, 0xff, 0xff].repeat(blocks), zeros.clone()].concat();
+        let lens: Vec<usize> = (170..190).map(|blocks| padded(blocks).len()).collect();
+        assert!(lens[0] < 1000 && lens[19] >= 1000);
+        for (blocks, len) in (170..).zip(lens) {
+            assert_eq!(inflater.inflate(&padded(blocks), 1 << 20).is_ok(), len >= 1000, "{len} bytes");
+        }
+        let lines = (0..20_000u32).map(|i| format!("{{\"id\":{i},\"price\":{}}}", i * i % 9973));
+        let text = lines.collect::<String>().into_bytes();
+        let compressed = deflater.deflate(params("permessage-deflate"), &text).unwrap().to_vec();
+        assert!(compressed.len() * 5 < text.len() * 2, "an ordinary ratio is far below the bound");
+        assert_eq!(inflater.inflate(&compressed, 1 << 20), Ok(text));
     }
 
     #[test]

@@ -339,7 +339,7 @@ fn row_16_of_part_2_many_small_bombs_take_no_more_of_a_turn_than_the_read_budget
 fn row_16_of_part_2_a_bomb_ends_its_own_connection_with_1009_and_nothing_of_it_remains() {
     let mut world = World::new(Limits { message_bytes_max: 50_000, ..Limits::default() });
     let bystander = world.open_with("/room", &offer(""));
-    for len in [50_001, 1 << 20, 16 << 20] {
+    for len in [50_001, 1 << 20, 4 << 20] {
         let bomber = world.open_with("/room", &offer(""));
         world.send(bomber, &[bomb(50_000), bomb(len), bomb(50_000)].concat());
         world.turn();
@@ -360,9 +360,28 @@ fn row_16_of_part_2_bombs_behind_our_close_are_not_inflated() {
     world.send_text(client, "bye");
     world.send(
         client,
-        &[bomb(16 << 20), bomb(1 << 20).repeat(10), masked(0x88, &4001u16.to_be_bytes())].concat(),
+        &[bomb(4 << 20), bomb(1 << 20).repeat(10), masked(0x88, &4001u16.to_be_bytes())].concat(),
     );
     world.turn();
     // Had one been inflated, it would have been a breach, and the peer's Close not read.
     assert_eq!(world.told().last().unwrap(), "close /room 4001 Server clean=true");
+}
+
+#[test]
+fn row_16_of_part_2_a_ratio_that_an_operator_sets_is_kept_and_may_change_while_the_server_runs() {
+    let limits = Limits { inflate_ratio_max: 100, read_budget: 64 << 10, ..Limits::default() };
+    let mut world = World::new(limits);
+    let is_refused = |world: &mut World, len: usize| {
+        let client = world.open_with("/room", &offer(""));
+        world.send(client, &bomb(len));
+        world.turn();
+        let is_refused = world.frames(client).last().unwrap().0 == 0x88;
+        world.end(client);
+        world.turn();
+        is_refused
+    };
+    assert!(!is_refused(&mut world, 64 << 10), "as much as a turn may read");
+    assert!(is_refused(&mut world, (64 << 10) + 1));
+    world.engine.reload(|_, rules| rules.limits.inflate_ratio_max = 0);
+    assert!(!is_refused(&mut world, 1 << 20));
 }
