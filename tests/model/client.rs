@@ -6,6 +6,7 @@ use std::time::Instant;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use fanline::Encoding;
+use fanline::ws::deflate::Inflater;
 
 use crate::hall::Question;
 use crate::model::{Item, Life, Model};
@@ -110,6 +111,7 @@ pub struct Client {
     /// The code of the Close it got.
     pub closed: Option<u16>,
     bytes: Vec<u8>,
+    inflater: Inflater,
 }
 
 impl fmt::Debug for Client {
@@ -137,6 +139,7 @@ impl Client {
             answer: None,
             closed: None,
             bytes: Vec::new(),
+            inflater: Inflater::default(),
         }
     }
 
@@ -208,8 +211,11 @@ impl Client {
             126 => (usize::from(u16::from_be_bytes([*self.bytes.get(2)?, *self.bytes.get(3)?])), 4),
             len => (usize::from(len), 2),
         };
-        let payload = self.bytes.get(start..start + len)?.to_vec();
-        let first = self.bytes[0];
+        let mut payload = self.bytes.get(start..start + len)?.to_vec();
+        let first = self.bytes[0] & !0x40;
+        if self.bytes[0] != first {
+            payload = self.inflater.inflate(&payload, 1 << 20).unwrap();
+        }
         self.bytes.drain(..start + len);
         assert_eq!(self.closed, None, "nothing follows a Close");
         Some(match first {

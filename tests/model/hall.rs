@@ -150,8 +150,8 @@ impl Hall {
             start: parse_start(start),
             encoding,
             is_quiet: quiet == "quiet",
+            is_compressed: true,
             presence,
-            ..Join::default()
         };
         let (id, now_ms, room) = (ctx.id(), ctx.now_ms(), room.to_owned());
         let again = ctx.rooms().any(|joined| *joined == *room);

@@ -112,6 +112,11 @@ impl Sim {
         }
         self.note(format!("client {at} opens {path}, slow: {is_slow}"));
         let mut bytes = handshake(&path).into_bytes();
+        // The model does not know how far behind a slow one is in compressed bytes.
+        if !is_slow && self.rng.bool() {
+            let at = bytes.len() - 2;
+            bytes.splice(at..at, *b"Sec-WebSocket-Extensions: permessage-deflate\r\n");
+        }
         if !path.ends_with("&refuse") && self.rng.u8(..4) == 0 {
             let post = self.message();
             bytes.extend(masked(if post.is_binary { 0x82 } else { 0x81 }, post.text.as_bytes()));
