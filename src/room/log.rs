@@ -222,7 +222,8 @@ impl Log {
         std::iter::once(&mut self.raw).chain(further)
     }
 
-    /// Takes in a reader of a lane, which is made with all that is held, if there is none.
+    /// Takes in a reader of a lane, which is made with what is history, if there is none: what is held besides, for slow
+    /// members of other lanes, nobody will read in this one, and it may be long.
     ///
     /// What was published before stands in a lane of compressed frames as it is: so each publication is compressed at
     /// most once, when it comes, however often readers come and go.
@@ -234,8 +235,9 @@ impl Log {
             further.readers += 1;
             return;
         }
-        let mut lane = Lane::new(self.lane_bytes_max(), self.raw.tail());
-        for publication in self.publications(self.raw.tail()) {
+        let tail = self.floor.max(self.raw.tail());
+        let mut lane = Lane::new(self.lane_bytes_max(), tail);
+        for publication in self.publications(tail) {
             let bytes = wire.encoding.encode(&publication);
             lane.append(bytes.len(), Cursor::default(), |out| out.extend_from_slice(&bytes));
         }
@@ -414,6 +416,22 @@ mod tests {
         ];
         for (start, offset, whole) in rows {
             assert_eq!(log.place(start, Encoding::Raw), (Cursor::after(offset), whole), "{start:?}");
+        }
+    }
+
+    #[test]
+    fn a_lane_opened_late_has_nothing_of_what_is_held_for_slow_members_of_others() {
+        for kept in [0, 3] {
+            let mut log = log(kept, 1000, 60);
+            for _ in 0..100 {
+                log.append(Message::Text("for one who is slow"), false, Cursor::default(), 0, None);
+            }
+            for encoding in [Encoding::Json, Encoding::Raw] {
+                let (wire, held) = (Wire { encoding, is_compressed: true }, log.held());
+                log.open_lane(wire);
+                assert_eq!(log.place(Start::Last(50), wire).0, Cursor::after(100 - kept as u64));
+                assert!(log.held() - held <= kept * 100, "{} bytes more", log.held() - held);
+            }
         }
     }
 
