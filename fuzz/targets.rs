@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,12 +14,14 @@ use fanline::http::body::{BodyReader, Framing};
 use fanline::http::head::HeadReader;
 use fanline::http::upgrade::Upgrade;
 use fanline::input::Input;
+use fanline::proxy::forwarded::client;
+use fanline::proxy::header::Preface;
 use fanline::spare::Spares;
 use fanline::ws::deflate::{Deflater, Inflater};
 use fanline::ws::extension::{DeflateParams, negotiate_deflate};
 use fanline::ws::frame::{FrameHeader, Opcode, split_server_frame, write_frame};
 use fanline::ws::session::{Session, Workbench};
-use fanline::{Limits, Metrics, Refusal, Request};
+use fanline::{Hop, Limits, Metrics, Networks, Refusal, Request};
 
 /// What a target does with one input; it panics where something is wrong.
 pub type Target = fn(&[u8]);
@@ -32,6 +34,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("upgrade", upgrade),
     ("deflate", deflate),
     ("engine", engine),
+    ("proxy", proxy),
 ];
 
 /// A header is read from its own bytes alone, and a frame that was written is read again.
@@ -180,6 +183,35 @@ pub fn deflate(data: &[u8]) {
         assert_eq!(inflater.inflate(compressed, data.len()).as_deref(), Ok(data));
         assert!(inflater.inflate(compressed, data.len() - 1).is_err());
     }
+}
+
+/// A PROXY header is found alike however it is cut, and ends where it says; what proxies list is never made up.
+pub fn proxy(data: &[u8]) {
+    const MAX: usize = 300;
+    let whole = Preface::parse(data, MAX);
+    for cut in 0..data.len() {
+        let found = Preface::parse(&data[..cut], MAX);
+        match (found, whole) {
+            (Preface::Header { len, .. }, _) => assert!(len <= cut && found == whole),
+            (Preface::Invalid, _) => assert_eq!(whole, Preface::Invalid, "at {cut}"),
+            (Preface::Partial, Preface::Header { len, .. }) => assert!(cut < len),
+            (Preface::Partial, Preface::Partial | Preface::Invalid) => {}
+        }
+    }
+    assert!(whole != Preface::Partial || data.len() < MAX, "it waits for more than a header may have");
+    let trusted = Networks::parse(&["10.0.0.0/8", "::/1"]).expect("networks");
+    let proxy = Hop::Ip([10, 0, 0, 1].into());
+    let found = client(proxy, &trusted, data.split(|byte| *byte == b'\n')).expect("at least the proxy's own");
+    let text = String::from_utf8_lossy(data);
+    let elements = text.split(['\n', ',']).map(|element| element.trim_matches([' ', '\t']));
+    let bare = elements.map(|element| match element.parse::<SocketAddr>() {
+        Ok(addr) => addr.ip().to_string(),
+        Err(_) => element.trim_matches(['[', ']']).to_owned(),
+    });
+    let stands_there =
+        bare.filter_map(|element| element.parse::<IpAddr>().ok()).any(|ip| ip.to_canonical() == found);
+    assert!(stands_there || Some(found) == proxy.ip(), "{found} is made up");
+    assert_eq!(client(proxy, &Networks::default(), [data].into_iter()), proxy.ip(), "nobody is trusted");
 }
 
 /// One end of a connection in memory.

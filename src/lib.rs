@@ -40,7 +40,7 @@
 //! # Reading the code
 //!
 //! From the bytes inwards: [`ws`] (frames, messages, close, compression), [`http`] (heads, the upgrade, responses),
-//! [`conn`] (one connection's life), [`room`] (log, lane, cursors, the order of the walk), [`engine`] (handler and
+//! [`proxy`] (whose client it is), [`conn`] (one connection's life), [`room`] (log, lane, cursors, the order of the walk), [`engine`] (handler and
 //! turn), [`reactor`] (the only I/O). Imports point down only; `tests/tidy.rs` holds the table. Everything above the
 //! reactor takes bytes and time as arguments. Every bound stands in [`limits`].
 #![forbid(unsafe_code)]
@@ -55,6 +55,7 @@ pub mod input;
 pub mod limits;
 pub mod metrics;
 pub mod outbound;
+pub mod proxy;
 pub mod reactor;
 pub mod room;
 pub mod server;
@@ -73,6 +74,7 @@ pub use http::response::{Refusal, Response};
 pub use id::ConnId;
 pub use limits::Limits;
 pub use metrics::Metrics;
+pub use proxy::networks::{Hop, Networks};
 pub use room::encoding::{Encoding, Publication};
 pub use room::join::{Join, JoinError, Joined};
 pub use room::log::{Keep, Lag};

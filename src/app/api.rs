@@ -73,7 +73,7 @@ impl App {
 
     fn answer(&mut self, exchange: &mut Exchange<'_>, target: Target<'_>) -> Result<Reply, Refusal> {
         let request = exchange.request();
-        let visitor = self.gate.visitor(request, exchange.peer_addr(), exchange.now_ms())?;
+        let visitor = self.gate.visitor(request, exchange.hop(), exchange.now_ms())?;
         let is_read = matches!(request.method(), "GET" | "HEAD");
         match (target, is_read) {
             (Target::List, true) => list(exchange, &visitor),

@@ -149,7 +149,7 @@ impl Handler for App {
     fn open(&mut self, opening: &mut Opening<'_>) -> Result<Place, Response> {
         let request = opening.request();
         let (route, room) = self.find(request.path()).ok_or(Refusal::NotFound)?;
-        let visitor = self.gate.visitor(request, opening.peer_addr(), opening.now_ms())?;
+        let visitor = self.gate.visitor(request, opening.hop(), opening.now_ms())?;
         let mut preferred: Vec<&str> = route.subprotocols.iter().map(String::as_str).collect();
         if route.mode == Mode::Room {
             preferred.push(SUBPROTOCOL);

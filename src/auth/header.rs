@@ -1,23 +1,21 @@
 //! The trusted header: a proxy in front has asked for the proof, and says who it is.
 
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-
-use ipnet::IpNet;
 
 use super::is_user;
 use crate::http::head::Request;
 use crate::http::response::{Refusal, is_header};
+use crate::proxy::networks::{Hop, Networks};
 
 /// A header that names the user, where the request comes from one of these networks; anybody else's is not looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrustedHeader {
     name: String,
-    from: Vec<IpNet>,
+    from: Networks,
 }
 
 impl TrustedHeader {
-    /// Trusts a header of this name from these networks or addresses, such as `10.0.0.0/8` or `::1`.
+    /// Trusts a header of this name from these networks or addresses, such as `10.0.0.0/8` or `::1`, or `unix`.
     ///
     /// # Errors
     /// The text that is no network, or the name that is none for a header.
@@ -25,25 +23,12 @@ impl TrustedHeader {
         if !is_header(name, "") {
             return Err(name.to_owned());
         }
-        let network = |text: &String| {
-            let address = text.parse::<IpAddr>().map(IpNet::from);
-            address.or_else(|_| text.parse::<IpNet>()).map_err(|_| text.clone())
-        };
-        Ok(Self { name: name.to_owned(), from: from.iter().map(network).collect::<Result<_, _>>()? })
+        Ok(Self { name: name.to_owned(), from: Networks::parse(from)? })
     }
 
     /// The user whom a trusted peer names; `None` where it names none.
-    pub(super) fn user(
-        &self,
-        request: &Request<'_>,
-        peer: Option<SocketAddr>,
-    ) -> Result<Option<Arc<str>>, Refusal> {
-        // A socket for both protocols shows IPv4 peers as ::ffff:10.0.0.1.
-        let is_trusted = |peer: SocketAddr| {
-            let address = peer.ip().to_canonical();
-            self.from.iter().any(|network| network.contains(&address))
-        };
-        if !peer.is_some_and(is_trusted) {
+    pub(super) fn user(&self, request: &Request<'_>, peer: Hop) -> Result<Option<Arc<str>>, Refusal> {
+        if !self.from.contains(peer) {
             return Ok(None);
         }
         let mut values = request.header_values(&self.name).filter(|value| !value.is_empty());
@@ -63,7 +48,7 @@ mod tests {
         let head = format!("GET / HTTP/1.1\r\nHost: x\r\n{lines}\r\n");
         let limits = Limits::default();
         let request = Request::parse(head.as_bytes(), &limits).unwrap();
-        let user = header.user(&request, peer.parse().ok());
+        let user = header.user(&request, peer.parse().ok().into());
         user.map(|user| user.map(|user| user.to_string())).map_err(Refusal::status)
     }
 
@@ -89,6 +74,13 @@ mod tests {
         for (peer, want) in rows {
             assert_eq!(ask(&header, peer, "X-User: mary\r\n"), want, "{peer}");
         }
+        let unix = TrustedHeader::new("x-user", &["unix".to_owned()]).unwrap();
+        let head = b"GET / HTTP/1.1\r\nHost: x\r\nX-User: mary\r\n\r\n";
+        let limits = Limits::default();
+        let request = Request::parse(head, &limits).unwrap();
+        assert_eq!(unix.user(&request, Hop::Unix), Ok(Some("mary".into())));
+        assert_eq!(unix.user(&request, Hop::Unknown), Ok(None));
+        assert_eq!(header.user(&request, Hop::Unix), Ok(None));
     }
 
     #[test]

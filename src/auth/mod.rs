@@ -13,11 +13,11 @@ mod secret;
 mod token;
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::http::head::Request;
 use crate::http::response::Refusal;
+use crate::proxy::networks::Hop;
 pub use cookie::SignedCookie;
 pub use header::TrustedHeader;
 pub use jwt::{InvalidKey, Jwt, JwtKey, JwtRules};
@@ -110,16 +110,11 @@ impl Scope {
 }
 
 impl Gate {
-    /// Who sends this request.
+    /// Who sends this request. It is the direct peer that the trusted header is believed from, or not.
     ///
     /// # Errors
     /// [`Refusal::Unauthorized`] where a proof is needed and missing, or given and not good.
-    pub fn visitor(
-        &self,
-        request: &Request<'_>,
-        peer: Option<SocketAddr>,
-        now_ms: u64,
-    ) -> Result<Visitor, Refusal> {
+    pub fn visitor(&self, request: &Request<'_>, peer: Hop, now_ms: u64) -> Result<Visitor, Refusal> {
         if let Some(token) = self.token(request)? {
             return self.proof_of(&token, now_ms).map(|proof| self.admit(proof));
         }
@@ -297,7 +292,7 @@ mod tests {
         let head = format!("GET {target} HTTP/1.1\r\nHost: x\r\n{lines}\r\n");
         let limits = Limits::default();
         let request = Request::parse(head.as_bytes(), &limits).unwrap();
-        gate.visitor(&request, peer.parse().ok(), NOW)
+        gate.visitor(&request, peer.parse().ok().into(), NOW)
     }
 
     /// The user's name, a dash for an anonymous one, or the status.

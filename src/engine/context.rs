@@ -1,11 +1,11 @@
 //! What a handler can do for the connection it is called for, and for its rooms.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use super::{Command, Shared, Transport};
+use super::{Command, Shared, Transport, client};
 use crate::http::head::Request;
 use crate::http::response::is_header;
 use crate::http::upgrade::Granted;
@@ -13,6 +13,7 @@ use crate::id::ConnId;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::outbound::Outbound;
+use crate::proxy::networks::Hop;
 use crate::room::join::{Join, JoinError, Joined, Membership};
 use crate::room::log::{Keep, Lag};
 use crate::room::position::Position;
@@ -48,6 +49,7 @@ impl std::error::Error for SendError {}
 pub struct Context<'a> {
     pub(super) id: ConnId,
     pub(super) transport: &'a dyn Transport,
+    pub(super) client: Option<&'a IpAddr>,
     pub(super) outbound: &'a mut Outbound,
     pub(super) memberships: &'a mut Vec<Membership>,
     pub(super) deflate: Option<DeflateParams>,
@@ -67,9 +69,21 @@ impl Context<'_> {
         self.id
     }
 
-    /// The address of the other end.
+    /// The address of the other end: the client's, or a proxy's; `None` for a Unix socket.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.transport.peer_addr()
+    }
+
+    /// Who is directly at the other end, also where it has no address.
+    pub fn hop(&self) -> Hop {
+        self.transport.hop()
+    }
+
+    /// The client's address: what proxies say where they are trusted, and otherwise that of the other end.
+    ///
+    /// `None` where the other end is a Unix socket's, and nobody who is trusted names the client.
+    pub fn client_addr(&self) -> Option<IpAddr> {
+        client::addr(self.transport, self.client)
     }
 
     /// Sends to this connection alone.

@@ -1,14 +1,15 @@
 //! One HTTP request and what its handler can do about it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::{Shared, Transport};
+use super::{Shared, Transport, client};
 use crate::http::head::Request;
 use crate::http::response::{Refusal, Response};
 use crate::id::ConnId;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
+use crate::proxy::networks::Hop;
 use crate::room::join::JoinError;
 use crate::room::log::Keep;
 use crate::room::position::Start;
@@ -21,6 +22,7 @@ use crate::ws::message::Message;
 pub struct Exchange<'a> {
     pub(super) id: ConnId,
     pub(super) transport: &'a dyn Transport,
+    pub(super) client: Option<&'a IpAddr>,
     pub(super) request: &'a Request<'a>,
     pub(super) body: &'a [u8],
     pub(super) has_waited: bool,
@@ -67,9 +69,21 @@ impl<'a> Exchange<'a> {
         self.id
     }
 
-    /// The address of the other end.
+    /// The address of the other end: the client's, or a proxy's; `None` for a Unix socket.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.transport.peer_addr()
+    }
+
+    /// Who is directly at the other end, also where it has no address.
+    pub fn hop(&self) -> Hop {
+        self.transport.hop()
+    }
+
+    /// The client's address: what proxies say where they are trusted, and otherwise that of the other end.
+    ///
+    /// `None` where the other end is a Unix socket's, and nobody who is trusted names the client.
+    pub fn client_addr(&self) -> Option<IpAddr> {
+        client::addr(self.transport, self.client)
     }
 
     /// The request: method, path, headers.

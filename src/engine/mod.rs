@@ -3,6 +3,7 @@
 //! A turn reads from those who are ready, lets time pass, sends what is owed, and takes one slice of the walk. Whoever
 //! drives the engine, a poller or a simulator, says who is ready and what time it is.
 
+mod client;
 mod context;
 mod exchange;
 mod expire;
@@ -32,6 +33,7 @@ use crate::id::ConnId;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::outbound::Queue;
+use crate::proxy::networks::Networks;
 use crate::room::press::Press;
 use crate::room::publish::{NotPublished, Post, Published};
 use crate::room::rooms::Rooms;
@@ -53,6 +55,8 @@ pub struct Rules {
     pub origins: OriginPolicy,
     /// Whether permessage-deflate is agreed to when a client offers it.
     pub deflate: bool,
+    /// Whose word counts on which client is behind them; nobody's by default.
+    pub trusted_proxies: Networks,
 }
 
 /// What a handler's call may touch besides its own connection.

@@ -67,6 +67,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             Ok(request) => request,
             Err(refusal) => return self.refuse(id, &refusal.into()),
         };
+        self.note_client(id, &request);
         match self.check_upgrade(&request) {
             Err(refusal) => {
                 self.shared.metrics.refused(refusal.status());
@@ -103,10 +104,10 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             Asked::Again { until, has_waited } => (&b""[..], has_waited, Some(until)),
             Asked::First | Asked::Admitted => (&b""[..], false, None),
         };
-        let transport = &peer.transport;
+        let (transport, client) = (&peer.transport, peer.client.as_deref());
         let shared = &mut self.shared;
         let expires = Tick::NEVER;
-        let mut exchange = Exchange { id, transport, request, body, has_waited, expires, shared };
+        let mut exchange = Exchange { id, transport, client, request, body, has_waited, expires, shared };
         let reply = self.handler.http(&mut exchange);
         let expires = exchange.expires;
         match reply {

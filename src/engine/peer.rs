@@ -2,12 +2,14 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::conn::{Conn, Stage};
 use crate::id::ConnId;
 use crate::limits::Limits;
 use crate::outbound::Outbound;
+use crate::proxy::forwarded::Announced;
+use crate::proxy::networks::Hop;
 use crate::room::join::Membership;
 use crate::timer::Tick;
 
@@ -25,6 +27,16 @@ pub trait Transport: Read + Write {
     /// Bytes of memory that it takes up itself, about, as an encrypting one does.
     fn held(&self) -> usize {
         0
+    }
+
+    /// Who the other end is, also where it has no address.
+    fn hop(&self) -> Hop {
+        self.peer_addr().into()
+    }
+
+    /// What a PROXY header has said of the client behind the other end.
+    fn announced(&self) -> Announced {
+        Announced::Nothing
     }
 
     /// The transport takes bytes again: sends what it has accepted and kept itself, as an encrypting one does.
@@ -46,6 +58,8 @@ pub(super) struct Peer<T, S> {
     pub(super) state: Option<S>,
     /// Input that had been read when the connection had to stop reading.
     pub(super) unread: Vec<u8>,
+    /// Whom its latest request came from, where a trusted proxy names somebody.
+    pub(super) client: Option<Box<IpAddr>>,
     pub(super) id: ConnId,
     /// What it was last known to take up: what comes, what goes, and the transport.
     pub(super) charged: [usize; 3],
@@ -94,6 +108,7 @@ impl<T, S> Peer<T, S> {
             memberships: Vec::new(),
             state: None,
             unread: Vec::new(),
+            client: None,
             id,
             charged: [0; 3],
             seen: now,

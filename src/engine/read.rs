@@ -9,6 +9,7 @@ use super::{Engine, Shared, Transport, get};
 use crate::conn::{Closed, ClosedBy, Event, Stage};
 use crate::id::ConnId;
 use crate::input::Input;
+use crate::proxy::forwarded::Announced;
 use crate::timer::Tick;
 use crate::ws::close::CloseReason;
 use crate::ws::message::Message;
@@ -110,6 +111,9 @@ impl<H: Handler, T: Transport> Engine<H, T> {
                     break;
                 }
                 Fill::Failed => {
+                    if peer.transport.announced() == Announced::Awaited {
+                        self.shared.metrics.proxies_refused.add(1);
+                    }
                     self.lose(id);
                     break;
                 }
@@ -308,6 +312,7 @@ pub(super) fn context<'a, T: Transport, S>(
     let ctx = Context {
         id: peer.id,
         transport: &peer.transport,
+        client: peer.client.as_deref(),
         outbound: &mut peer.outbound,
         memberships: &mut peer.memberships,
         deflate: peer.conn.deflate(),

@@ -17,6 +17,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         self.shared.rules.origins = rules.origins;
         self.shared.rules.deflate = rules.deflate;
         self.shared.renew_budget();
+        self.shared.rules.trusted_proxies = rules.trusted_proxies;
         self.shared.rooms.set_limits(&self.shared.rules.limits);
         self.inflater.set_limits(&self.shared.rules.limits);
         // A deadline may be nearer now than the one that is filed.

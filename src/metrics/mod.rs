@@ -100,6 +100,8 @@ metrics! {
     turns,
     /// Errors of `accept`.
     accept_errors,
+    /// Connections dropped at a listener for proxies: from somebody who is none, or without a good PROXY header.
+    proxies_refused,
 }
 
 impl Metrics {

@@ -1,6 +1,7 @@
 //! The engine as it is, over transports in memory: what handlers are told, and what peers get.
 #![forbid(unsafe_code)]
 
+mod clients;
 mod deadlines;
 mod deflate;
 mod handlers;

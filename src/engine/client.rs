@@ -1,0 +1,73 @@
+//! Which client a connection counts for: the one place that says so.
+
+use std::net::IpAddr;
+
+use slab::Slab;
+
+use super::handler::Handler;
+use super::peer::Peer;
+use super::{Engine, Transport, get};
+use crate::conn::Stage;
+use crate::http::head::Request;
+use crate::id::ConnId;
+use crate::proxy::forwarded::{self, Announced, Client, nearest};
+use crate::proxy::networks::Networks;
+
+impl<H: Handler, T: Transport> Engine<H, T> {
+    /// Which client a connection counts for; `None` where there is no such connection.
+    ///
+    /// Known from the start where no proxy is in between. Behind one it is known with the PROXY header, and behind one
+    /// that is trusted with the head of the first request; a later request on the same connection may come from another.
+    pub fn client(&self, id: ConnId) -> Option<Client> {
+        let peer = self.peers.get(id.slot()).filter(|peer| peer.id == id)?;
+        Some(peer.client(&self.shared.rules.trusted_proxies))
+    }
+
+    /// The proxies that are trusted.
+    pub fn trusted_proxies(&self) -> &Networks {
+        &self.shared.rules.trusted_proxies
+    }
+
+    /// Notes whom a request comes from.
+    pub(super) fn note_client(&mut self, id: ConnId, request: &Request<'_>) {
+        note(&mut self.peers, &self.shared.rules.trusted_proxies, id, request);
+    }
+}
+
+fn note<T: Transport, S>(
+    peers: &mut Slab<Peer<T, S>>,
+    trusted: &Networks,
+    id: ConnId,
+    request: &Request<'_>,
+) {
+    let Some(peer) = get(peers, id) else { return };
+    if trusted.is_empty() && peer.client.is_none() {
+        return;
+    }
+    let nearest = nearest(peer.transport.hop(), peer.transport.announced());
+    let client = forwarded::client(nearest, trusted, request.header_values("x-forwarded-for"));
+    // What the transport says anyway need not be kept.
+    peer.client = client.filter(|ip| nearest.ip() != Some(*ip)).map(Box::new);
+}
+
+impl<T: Transport, S> Peer<T, S> {
+    fn client(&self, trusted: &Networks) -> Client {
+        let announced = self.transport.announced();
+        if announced == Announced::Awaited {
+            return Client::Awaited;
+        }
+        if let Some(ip) = self.client.as_deref() {
+            return Client::Known(*ip);
+        }
+        let nearest = nearest(self.transport.hop(), announced);
+        if self.conn.stage() == Stage::Head && trusted.contains(nearest) {
+            return Client::Awaited;
+        }
+        nearest.ip().map_or(Client::Nameless, Client::Known)
+    }
+}
+
+/// The client's address, for a handler that is called for a request or later.
+pub(super) fn addr(transport: &dyn Transport, noted: Option<&IpAddr>) -> Option<IpAddr> {
+    noted.copied().or_else(|| nearest(transport.hop(), transport.announced()).ip())
+}
