@@ -75,6 +75,7 @@ pub use id::ConnId;
 pub use limits::Limits;
 pub use metrics::Metrics;
 pub use proxy::networks::{Hop, Networks};
+pub use reactor::{Address, Listen};
 pub use room::encoding::{Encoding, Publication};
 pub use room::join::{Join, JoinError, Joined};
 pub use room::log::{Keep, Lag};

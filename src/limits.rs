@@ -186,6 +186,8 @@ limits! {
         "Pause after an accept error such as EMFILE; an edge-triggered listener is not announced again.";
     connections_max: Count = 16_384,
         "Connections at once; the next one is answered 503.";
+    proxy_header_bytes_max: Bytes = 2 << 10,
+        "Length of a PROXY header of version 2, with all that a proxy adds; a connection with a longer one is dropped.";
     head_bytes_max: Bytes = 16 << 10,
         "Length of a request head; a longer one is answered 431.";
     headers_max: Count = 100,
@@ -317,6 +319,7 @@ impl Limits {
             ),
             (self.receive_buffer < 1024, "receive_buffer is below 1KiB"),
             (self.head_bytes_max < 256, "head_bytes_max is below 256"),
+            (self.proxy_header_bytes_max < 232, "proxy_header_bytes_max is below 232, two Unix addresses"),
             (self.control_bytes_max < 254, "control_bytes_max is below 254, two control frames"),
             (self.accept_budget == 0, "accept_budget is 0"),
             (self.page_entries_max == 0, "page_entries_max is 0"),

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use fanline::app::{App, Files};
 use fanline::limits::{Limits, Unit};
 use fanline::settings::{Settings, SettingsError, Task, Tls};
-use fanline::{Builder, Rules, Server};
+use fanline::{Address, Builder, Listen, Rules, Server};
 
 fn main() -> ExitCode {
     match Task::read(std::env::args_os(), env) {
@@ -55,15 +55,24 @@ fn words(error: SettingsError) -> String {
 fn serve(settings: Settings) -> std::io::Result<()> {
     eprintln!("open files: {}", raise_open_files());
     eprintln!("limits: {}", describe(&settings.limits));
+    if let Some(trust) = settings.trust() {
+        eprintln!("{trust}");
+    }
     let app = application(&settings)?;
     let mut builder: Builder = Server::builder();
-    for addr in &settings.listen {
-        let named = |error| std::io::Error::other(format!("cannot listen on `{addr}`: {error}"));
-        builder = builder.listen(addr.as_str()).map_err(named)?;
-    }
-    for addr in &settings.tls.listen {
-        let named = |error| std::io::Error::other(format!("cannot listen on `{addr}`: {error}"));
-        builder = builder.listen_tls(addr.as_str()).map_err(named)?;
+    let (plain, tls) = (&settings, &settings.tls);
+    let listens = [
+        (&plain.listen, false, false),
+        (&tls.listen, true, false),
+        (&plain.proxy_listen, false, true),
+        (&tls.proxy_listen, true, true),
+    ];
+    for (addrs, is_tls, is_proxied) in listens {
+        for addr in addrs {
+            let named = |error| std::io::Error::other(format!("cannot listen on `{addr}`: {error}"));
+            let address = Address::try_from(addr).map_err(named)?;
+            builder = builder.listen_on(Listen { address, is_tls, is_proxied });
+        }
     }
     if let (Some(cert), Some(key)) = (&settings.tls.cert, &settings.tls.key) {
         builder = builder.tls(cert, key);
@@ -72,19 +81,40 @@ fn serve(settings: Settings) -> std::io::Result<()> {
         .limits(settings.limits.clone())
         .origins(settings.origins.clone())
         .deflate(settings.deflate)
+        .trusted_proxies(settings.trusted_proxies.clone())
+        .unix_mode(settings.unix_mode)
         .stop_on_signals()
         .bind(app)?;
-    let listen = (settings.listen, settings.tls);
-    let server = server.on_hangup(move |app, rules| match reload(app, rules, &listen) {
+    let fixed = Fixed::of(&settings);
+    let server = server.on_hangup(move |app, rules| match reload(app, rules, &fixed) {
         Ok(said) => eprintln!("{said}"),
         Err(why) => eprintln!("{why}\nreload: the configuration stays as it was"),
     })?;
     eprintln!("memory budget: {}", Unit::Bytes.show(server.memory_budget() as u64));
-    for (addr, is_tls) in server.listeners() {
-        println!("listening on {}://{addr}", if is_tls { "https" } else { "http" });
+    for listen in server.listeners() {
+        println!("listening on {listen}");
     }
     std::io::stdout().flush()?;
     server.run()
+}
+
+/// Where is listened, which a reload cannot change.
+struct Fixed {
+    listen: Vec<String>,
+    proxy_listen: Vec<String>,
+    unix_mode: u32,
+    tls: Tls,
+}
+
+impl Fixed {
+    fn of(settings: &Settings) -> Self {
+        Self {
+            listen: settings.listen.clone(),
+            proxy_listen: settings.proxy_listen.clone(),
+            unix_mode: settings.unix_mode,
+            tls: settings.tls.clone(),
+        }
+    }
 }
 
 /// What is made anew at a reload: all that stands between a request and its room.
@@ -98,7 +128,7 @@ fn application(settings: &Settings) -> std::io::Result<App> {
 }
 
 /// Reads flags, variables and the file anew, and takes over what can change; says what that was, or why nothing did.
-fn reload(app: &mut App, rules: &mut Rules, listen: &(Vec<String>, Tls)) -> Result<String, String> {
+fn reload(app: &mut App, rules: &mut Rules, fixed: &Fixed) -> Result<String, String> {
     let settings = Settings::read(std::env::args_os(), env).map_err(words)?;
     let Some(file) = &settings.file else {
         return Ok("reload: there is no configuration file to read".to_owned());
@@ -106,14 +136,17 @@ fn reload(app: &mut App, rules: &mut Rules, listen: &(Vec<String>, Tls)) -> Resu
     *app = application(&settings).map_err(|error| error.to_string())?;
     rules.origins = settings.origins.clone();
     rules.deflate = settings.deflate;
+    rules.trusted_proxies = settings.trusted_proxies.clone();
     let mut stay: Vec<String> =
         rules.limits.adopt(&settings.limits).into_iter().map(|name| format!("limits.{name}")).collect();
-    if settings.listen != listen.0 {
-        stay.insert(0, "listen".to_owned());
-    }
-    if settings.tls != listen.1 {
-        stay.push("tls".to_owned());
-    }
+    let new = Fixed::of(&settings);
+    let differs = [
+        (new.listen != fixed.listen, "listen"),
+        (new.proxy_listen != fixed.proxy_listen, "proxy_listen"),
+        (new.unix_mode != fixed.unix_mode, "unix_mode"),
+        (new.tls != fixed.tls, "tls"),
+    ];
+    stay.extend(differs.iter().filter(|(differs, _)| *differs).map(|(_, name)| (*name).to_owned()));
     let stays = match stay.is_empty() {
         true => String::new(),
         false => format!("; only a restart changes {}", stay.join(", ")),

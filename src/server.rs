@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,9 +13,10 @@ use crate::http::response::Response;
 use crate::id::ConnId;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
+use crate::proxy::networks::Networks;
 use crate::reactor::inbox::{Inbox, PushError};
 use crate::reactor::tls::TlsFiles;
-use crate::reactor::{Listen, Reactor, Waker};
+use crate::reactor::{Address, Listen, Reactor, Waker};
 use crate::ws::close::{CloseCode, CloseReason, InvalidClose};
 use crate::ws::message::OwnedMessage;
 
@@ -33,13 +34,13 @@ impl Server<()> {
 }
 
 impl<H: Handler> Server<H> {
-    /// The addresses listened on, with the ports that were chosen where 0 was asked for.
+    /// The addresses listened on, with the ports that were chosen where 0 was asked for; Unix sockets have none.
     pub fn local_addrs(&self) -> &[SocketAddr] {
         self.reactor.local_addrs()
     }
 
-    /// As [`Server::local_addrs`], each with whether it speaks TLS.
-    pub fn listeners(&self) -> impl Iterator<Item = (SocketAddr, bool)> {
+    /// Where is listened, and for what: addresses and Unix sockets.
+    pub fn listeners(&self) -> &[Listen] {
         self.reactor.listeners()
     }
 
@@ -99,36 +100,81 @@ impl<H: Handler> Server<H> {
 /// thread.join().unwrap()?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Builder {
-    addrs: Vec<Listen>,
+    listens: Vec<Listen>,
+    unix_mode: u32,
     tls: Option<TlsFiles>,
     rules: Rules,
     stops_on_signals: bool,
 }
 
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            listens: Vec::new(),
+            unix_mode: Self::UNIX_MODE,
+            tls: None,
+            rules: Rules::default(),
+            stops_on_signals: false,
+        }
+    }
+}
+
 impl Builder {
-    /// Listens on an address, such as `127.0.0.1:8080` or `[::1]:0`; may be said more than once.
+    /// The permissions of a Unix socket's file, unless told otherwise: its owner and its group may connect.
+    pub const UNIX_MODE: u32 = 0o660;
+
+    /// Listens on an address, such as `127.0.0.1:8080`, `[::1]:0` or `unix:/run/fanline.sock`; may be said more than once.
     ///
     /// # Errors
     /// Where the address cannot be resolved.
-    pub fn listen(self, addr: impl ToSocketAddrs) -> io::Result<Self> {
-        self.listen_as(addr, false)
+    pub fn listen(self, address: impl TryInto<Address, Error = io::Error>) -> io::Result<Self> {
+        Ok(self.listen_on(Listen { address: address.try_into()?, is_tls: false, is_proxied: false }))
     }
 
     /// Listens for `wss` on an address, with the certificate that [`Builder::tls`] names; may be said more than once.
     ///
     /// # Errors
     /// Where the address cannot be resolved.
-    pub fn listen_tls(self, addr: impl ToSocketAddrs) -> io::Result<Self> {
-        self.listen_as(addr, true)
+    pub fn listen_tls(self, address: impl TryInto<Address, Error = io::Error>) -> io::Result<Self> {
+        Ok(self.listen_on(Listen { address: address.try_into()?, is_tls: true, is_proxied: false }))
     }
 
-    fn listen_as(mut self, addr: impl ToSocketAddrs, is_tls: bool) -> io::Result<Self> {
-        let nothing = || io::Error::new(io::ErrorKind::AddrNotAvailable, "the address resolves to nothing");
-        let addr = addr.to_socket_addrs()?.next().ok_or_else(nothing)?;
-        self.addrs.push(Listen { addr, is_tls });
-        Ok(self)
+    /// Listens on an address that only proxies reach: every connection begins with a PROXY header, of either version,
+    /// which names the client. One that does not is dropped, and so is one from elsewhere than
+    /// [`Builder::trusted_proxies`] where those are set.
+    ///
+    /// # Errors
+    /// Where the address cannot be resolved.
+    pub fn listen_proxied(self, address: impl TryInto<Address, Error = io::Error>) -> io::Result<Self> {
+        Ok(self.listen_on(Listen { address: address.try_into()?, is_tls: false, is_proxied: true }))
+    }
+
+    /// As [`Builder::listen_proxied`], for `wss`: the PROXY header comes before TLS.
+    ///
+    /// # Errors
+    /// Where the address cannot be resolved.
+    pub fn listen_tls_proxied(self, address: impl TryInto<Address, Error = io::Error>) -> io::Result<Self> {
+        Ok(self.listen_on(Listen { address: address.try_into()?, is_tls: true, is_proxied: true }))
+    }
+
+    /// Listens as this says.
+    pub fn listen_on(mut self, listen: Listen) -> Self {
+        self.listens.push(listen);
+        self
+    }
+
+    /// Sets the permissions of the files of Unix sockets; [`Builder::UNIX_MODE`] unless told otherwise.
+    pub fn unix_mode(mut self, mode: u32) -> Self {
+        self.unix_mode = mode;
+        self
+    }
+
+    /// Names the proxies in front of this server, whose `X-Forwarded-For` is believed; nobody's is unless told otherwise.
+    pub fn trusted_proxies(mut self, trusted: Networks) -> Self {
+        self.rules.trusted_proxies = trusted;
+        self
     }
 
     /// Names the files of the certificate and the key, as PEM. When they change, new connections use the new ones; a
@@ -173,8 +219,15 @@ impl Builder {
         }
         let inbox = Arc::new(Inbox::new(&self.rules.limits));
         let metrics = Arc::new(Metrics::default());
-        let reactor =
-            Reactor::new(handler, self.rules, &self.addrs, self.tls, inbox.clone(), metrics.clone())?;
+        let reactor = Reactor::new(
+            handler,
+            self.rules,
+            &self.listens,
+            self.unix_mode,
+            self.tls,
+            inbox.clone(),
+            metrics.clone(),
+        )?;
         let reactor = if self.stops_on_signals { reactor.with_signals()? } else { reactor };
         let handle = Handle { inbox, waker: reactor.waker(), metrics };
         Ok(Server { reactor, handle })

@@ -1,38 +1,48 @@
 //! A listening socket.
 
 use std::io::{self, ErrorKind, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use mio::net::{TcpListener, TcpStream};
+use mio::net::{TcpListener, UnixListener};
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::address::{Address, Listen};
+use super::socket::Socket as Connected;
+use super::unix::{self, SocketFile};
 use crate::http::response::{Refusal, Response};
 use crate::limits::Limits;
 
-/// Where to listen, and for what.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Listen {
-    /// The address.
-    pub addr: SocketAddr,
-    /// Whether its connections speak TLS.
-    pub is_tls: bool,
-}
-
 /// A listener and whether somebody may be waiting at it.
 pub(super) struct Listener {
-    socket: TcpListener,
-    is_tls: bool,
+    socket: Listening,
+    listen: Listen,
     /// An edge has announced connections, and no accept has found the end of them.
     ready: bool,
     /// When to try again after an error that passes with time.
     retry_at: Option<Instant>,
 }
 
+/// A socket that listens.
+enum Listening {
+    Tcp(TcpListener),
+    /// With the file that goes when it does.
+    Unix(UnixListener, #[expect(dead_code, reason = "it is held to be dropped")] SocketFile),
+}
+
+impl Listening {
+    fn accept(&self) -> io::Result<Connected> {
+        match self {
+            Listening::Tcp(tcp) => tcp.accept().map(|(stream, _)| Connected::Tcp(stream)),
+            Listening::Unix(unix, _) => unix.accept().map(|(stream, _)| Connected::Unix(stream)),
+        }
+    }
+}
+
 /// What one accept gave.
 pub(super) enum Accepted {
-    Stream(TcpStream),
+    Stream(Connected),
     /// That one is lost; the next may do better.
     Failed,
     /// There is no descriptor for it; it still waits.
@@ -45,35 +55,35 @@ impl Listener {
     const EMFILE: i32 = 24;
     const ENFILE: i32 = 23;
 
-    pub(super) fn bind(Listen { addr, is_tls }: Listen, limits: &Limits) -> io::Result<Self> {
-        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_reuse_address(true)?;
-        if addr.is_ipv6() {
-            socket.set_only_v6(true)?;
+    /// Listens. Where the port is chosen here, [`Listener::listen`] has it; a file is made with the permissions `mode`.
+    pub(super) fn bind(mut listen: Listen, mode: u32, limits: &Limits) -> io::Result<Self> {
+        let refused = |error: io::Error| {
+            io::Error::new(error.kind(), format!("cannot listen on {}: {error}", listen.address))
+        };
+        let backlog = i32::try_from(limits.accept_backlog).unwrap_or(i32::MAX);
+        let socket = match &listen.address {
+            Address::Tcp(addr) => Listening::Tcp(bind_tcp(*addr, backlog, limits).map_err(refused)?),
+            Address::Unix(path) => {
+                let (listener, file) = unix::bind(path, mode, backlog).map_err(refused)?;
+                Listening::Unix(listener, file)
+            }
+        };
+        if let Listening::Tcp(tcp) = &socket {
+            listen.address = Address::Tcp(tcp.local_addr()?);
         }
-        // Accepted sockets inherit both: one call here instead of one for each of them.
-        socket.set_tcp_nodelay(true)?;
-        if !limits.unacknowledged_deadline.is_zero() {
-            socket.set_tcp_user_timeout(Some(limits.unacknowledged_deadline))?;
-        }
-        socket.set_nonblocking(true)?;
-        let refused =
-            |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {addr}: {error}"));
-        socket.bind(&addr.into()).map_err(refused)?;
-        socket.listen(i32::try_from(limits.accept_backlog).unwrap_or(i32::MAX)).map_err(refused)?;
-        Ok(Self { socket: TcpListener::from_std(socket.into()), is_tls, ready: true, retry_at: None })
+        Ok(Self { socket, listen, ready: true, retry_at: None })
     }
 
-    pub(super) fn is_tls(&self) -> bool {
-        self.is_tls
+    /// Where it listens, and for what.
+    pub(super) fn listen(&self) -> &Listen {
+        &self.listen
     }
 
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        registry.register(&mut self.socket, token, Interest::READABLE)
-    }
-
-    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+        match &mut self.socket {
+            Listening::Tcp(tcp) => registry.register(tcp, token, Interest::READABLE),
+            Listening::Unix(unix, _) => registry.register(unix, token, Interest::READABLE),
+        }
     }
 
     pub(super) fn mark_ready(&mut self) {
@@ -96,7 +106,7 @@ impl Listener {
         }
         self.retry_at = None;
         match self.socket.accept() {
-            Ok((stream, _)) => Accepted::Stream(stream),
+            Ok(stream) => Accepted::Stream(stream),
             Err(error) => match error.kind() {
                 ErrorKind::WouldBlock => {
                     self.ready = false;
@@ -125,16 +135,33 @@ impl Listener {
     /// Tells the one that waits longest that it cannot be served, with a descriptor that has just been freed for it;
     /// says whether that could be done.
     pub(super) fn turn_away(&mut self) -> bool {
-        let Ok((mut stream, _)) = self.socket.accept() else { return false };
+        let Ok(mut stream) = self.socket.accept() else { return false };
         self.retry_at = None;
-        if !self.is_tls {
+        if !self.listen.is_tls {
             let mut answer = Vec::new();
             Response::from(Refusal::Unavailable("too many open files")).write(&mut answer, false, true);
             // It is a new socket: this much fits. Whoever does not read it has gone.
-            stream.write_all(&answer).and_then(|()| stream.shutdown(Shutdown::Write)).unwrap_or_default();
+            stream.write_all(&answer).and_then(|()| stream.shutdown_write()).unwrap_or_default();
         }
         true
     }
+}
+
+fn bind_tcp(addr: SocketAddr, backlog: i32, limits: &Limits) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // Accepted sockets inherit both: one call here instead of one for each of them.
+    socket.set_tcp_nodelay(true)?;
+    if !limits.unacknowledged_deadline.is_zero() {
+        socket.set_tcp_user_timeout(Some(limits.unacknowledged_deadline))?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(backlog)?;
+    Ok(TcpListener::from_std(socket.into()))
 }
 
 #[cfg(test)]
@@ -144,10 +171,11 @@ mod tests {
     #[test]
     fn row_11_of_part_2_accepted_sockets_give_up_on_what_nobody_acknowledges() {
         let limits = Limits { unacknowledged_deadline: Duration::from_secs(7), ..Limits::default() };
-        let listen = Listen { addr: "127.0.0.1:0".parse().unwrap(), is_tls: false };
-        let mut listener = Listener::bind(listen, &limits).unwrap();
-        let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let Accepted::Stream(stream) = listener.accept(Instant::now(), Duration::ZERO) else {
+        let address = Address::try_from("127.0.0.1:0").unwrap();
+        let listen = Listen { address, is_tls: false, is_proxied: false };
+        let mut listener = Listener::bind(listen, 0, &limits).unwrap();
+        let _client = std::net::TcpStream::connect(listener.listen().address.to_string()).unwrap();
+        let Accepted::Stream(Connected::Tcp(stream)) = listener.accept(Instant::now(), Duration::ZERO) else {
             panic!("nobody was accepted")
         };
         let socket = socket2::SockRef::from(&stream);

@@ -1,12 +1,15 @@
 //! The only I/O: sleep until a socket is ready, say so to the engine, let it take a turn.
 
+mod address;
 pub mod inbox;
 mod listener;
 mod machine;
+pub mod proxied;
 mod signals;
 pub mod socket;
 pub mod tls;
 mod token;
+mod unix;
 
 use std::fs::File;
 use std::io;
@@ -21,11 +24,13 @@ use crate::engine::handler::Handler;
 use crate::engine::{Engine, Rules};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
+use crate::proxy::networks::Networks;
+pub use address::{Address, Listen};
 use inbox::Inbox;
-pub use listener::Listen;
 use listener::{Accepted, Listener};
+use proxied::Proxied;
 use signals::Signals;
-use socket::Stream;
+use socket::{Socket, Stream};
 use tls::{Identity, TlsError, TlsFiles};
 use token::Source;
 
@@ -38,6 +43,8 @@ pub struct Reactor<H: Handler> {
     reserve: Option<File>,
     /// The certificate of the listeners that speak TLS.
     identity: Option<Identity>,
+    /// Where is listened; it outlives the listeners, which are closed when the server stops.
+    listens: Vec<Listen>,
     addrs: Vec<SocketAddr>,
     inbox: Arc<Inbox>,
     waker: Waker,
@@ -63,14 +70,15 @@ impl Waker {
 }
 
 impl<H: Handler> Reactor<H> {
-    /// Binds the listeners; nothing is accepted before [`Reactor::run`].
+    /// Binds the listeners; nothing is accepted before [`Reactor::run`]. Unix sockets have the permissions `unix_mode`.
     ///
     /// # Errors
     /// Where there can be no poller, or an address cannot be listened on.
     pub fn new(
         handler: H,
         rules: Rules,
-        addrs: &[Listen],
+        listens: &[Listen],
+        unix_mode: u32,
         tls: Option<TlsFiles>,
         inbox: Arc<Inbox>,
         metrics: Arc<Metrics>,
@@ -80,15 +88,20 @@ impl<H: Handler> Reactor<H> {
         let limits = rules.limits.clone();
         let mut listeners = Vec::new();
         let identity = tls.map(|files| Identity::load(files, Instant::now())).transpose()?;
-        if identity.is_none() && addrs.iter().any(|listen| listen.is_tls) {
+        if identity.is_none() && listens.iter().any(|listen| listen.is_tls) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "TLS needs a certificate and a key"));
         }
-        for (i, listen) in addrs.iter().enumerate() {
-            let mut listener = Listener::bind(*listen, &limits)?;
+        for (i, listen) in listens.iter().enumerate() {
+            let mut listener = Listener::bind(listen.clone(), unix_mode, &limits)?;
             listener.register(poll.registry(), Source::Listener(i).into())?;
             listeners.push(listener);
         }
-        let addrs = listeners.iter().map(Listener::local_addr).collect::<io::Result<_>>()?;
+        let listens: Vec<Listen> = listeners.iter().map(|listener| listener.listen().clone()).collect();
+        let tcp = |listen: &Listen| match &listen.address {
+            Address::Tcp(addr) => Some(*addr),
+            Address::Unix(_) => None,
+        };
+        let addrs = listens.iter().filter_map(tcp).collect();
         let mut engine = Engine::new(handler, rules, metrics.clone(), Instant::now(), since_1970());
         engine.set_machine_memory(machine::memory(Path::new("/")));
         let (signals, reload, is_stopping) = (None, None, false);
@@ -98,6 +111,7 @@ impl<H: Handler> Reactor<H> {
             listeners,
             reserve: reserve(),
             identity,
+            listens,
             addrs,
             inbox,
             waker,
@@ -135,12 +149,12 @@ impl<H: Handler> Reactor<H> {
         Ok(self.signals.insert(signals))
     }
 
-    /// The addresses listened on, each with whether it speaks TLS.
-    pub fn listeners(&self) -> impl Iterator<Item = (SocketAddr, bool)> {
-        self.addrs.iter().zip(&self.listeners).map(|(addr, listener)| (*addr, listener.is_tls()))
+    /// Where is listened, and for what.
+    pub fn listeners(&self) -> &[Listen] {
+        &self.listens
     }
 
-    /// The addresses listened on.
+    /// The addresses listened on; Unix sockets have none.
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.addrs
     }
@@ -231,16 +245,20 @@ impl<H: Handler> Reactor<H> {
         for listener in &mut self.listeners {
             for _ in 0..self.limits.accept_budget {
                 match listener.accept(now, self.limits.accept_retry) {
-                    Accepted::Stream(tcp) => {
-                        let stream = match &mut self.identity {
-                            Some(identity) if listener.is_tls() => {
-                                if let Some(reloaded) = identity.reload_if_changed(now) {
-                                    complain(reloaded);
-                                }
-                                identity.wrap(tcp).map(|tls| Stream::Tls(Box::new(tls))).ok()
+                    Accepted::Stream(socket) => {
+                        let listen = listener.listen();
+                        if listen.is_proxied && !is_proxy(&socket, self.engine.trusted_proxies()) {
+                            self.metrics.proxies_refused.add(1);
+                            continue;
+                        }
+                        let stream = wrap(socket, listen, &mut self.identity, now);
+                        let stream = stream.map(|stream| match listen.is_proxied {
+                            true => {
+                                let bytes_max = self.limits.proxy_header_bytes_max;
+                                Stream::Proxied(Box::new(Proxied::new(stream, bytes_max)))
                             }
-                            Some(_) | None => Some(Stream::Plain(tcp)),
-                        };
+                            false => stream,
+                        });
                         let token = Source::Conn(self.engine.next_id()).into();
                         let interest = Interest::READABLE | Interest::WRITABLE;
                         let registered = stream.and_then(|mut stream| {
@@ -281,6 +299,25 @@ impl<H: Handler> Reactor<H> {
 impl<H: Handler> Drop for Reactor<H> {
     fn drop(&mut self) {
         self.inbox.close();
+    }
+}
+
+/// Whether PROXY headers are taken from this peer: where no proxies are named, the listener itself says that those who
+/// reach it are proxies.
+fn is_proxy(socket: &Socket, trusted: &Networks) -> bool {
+    trusted.is_empty() || trusted.contains(socket.hop())
+}
+
+/// What the engine reads from and writes to; `None` where there can be no TLS session.
+fn wrap(socket: Socket, listen: &Listen, identity: &mut Option<Identity>, now: Instant) -> Option<Stream> {
+    match identity {
+        Some(identity) if listen.is_tls => {
+            if let Some(reloaded) = identity.reload_if_changed(now) {
+                complain(reloaded);
+            }
+            identity.wrap(socket).map(|tls| Stream::Tls(Box::new(tls))).ok()
+        }
+        Some(_) | None => Some(Stream::Plain(socket)),
     }
 }
 

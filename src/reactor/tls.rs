@@ -2,15 +2,15 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::Shutdown;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use mio::net::TcpStream;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection};
+
+use super::socket::Socket;
 
 /// Where a certificate and its key lie, as PEM.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,11 +75,11 @@ impl Identity {
     }
 
     /// A TLS session on a connection that has just been accepted.
-    pub(super) fn wrap(&self, tcp: TcpStream) -> Result<TlsStream, TlsError> {
+    pub(super) fn wrap(&self, socket: Socket) -> Result<TlsStream, TlsError> {
         let mut tls =
             ServerConnection::new(self.config.clone()).map_err(|error| TlsError(error.to_string()))?;
         tls.set_buffer_limit(Some(TlsStream::BUFFER));
-        Ok(TlsStream { tcp, tls, unread: Vec::new(), is_closing: false })
+        Ok(TlsStream { socket, tls, unread: Vec::new(), is_closing: false })
     }
 }
 
@@ -112,7 +112,7 @@ fn configure(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
 
 /// A socket with TLS on it. Idle, it holds what rustls holds of a session.
 pub struct TlsStream {
-    tcp: TcpStream,
+    socket: Socket,
     tls: ServerConnection,
     /// What was read from the socket and not yet taken by the session.
     unread: Vec<u8>,
@@ -136,18 +136,23 @@ impl TlsStream {
         size_of::<Self>() + Self::SESSION + self.unread.capacity() + waiting
     }
 
-    pub(super) fn tcp(&self) -> &TcpStream {
-        &self.tcp
+    pub(super) fn socket(&self) -> &Socket {
+        &self.socket
     }
 
-    pub(super) fn tcp_mut(&mut self) -> &mut TcpStream {
-        &mut self.tcp
+    pub(super) fn socket_mut(&mut self) -> &mut Socket {
+        &mut self.socket
+    }
+
+    /// Takes what has been read from the socket before the session began.
+    pub(super) fn feed(&mut self, bytes: Vec<u8>) {
+        self.unread = bytes;
     }
 
     /// Sends what the session has ready, as far as the socket takes it.
     fn push(&mut self) -> io::Result<()> {
         while self.tls.wants_write() {
-            match self.tls.write_tls(&mut self.tcp) {
+            match self.tls.write_tls(&mut self.socket) {
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -155,7 +160,7 @@ impl TlsStream {
             }
         }
         match self.is_closing {
-            true => self.tcp.shutdown(Shutdown::Write),
+            true => self.socket.shutdown_write(),
             false => Ok(()),
         }
     }
@@ -164,7 +169,7 @@ impl TlsStream {
     fn pull(&mut self) -> io::Result<Pulled> {
         if self.unread.is_empty() {
             let mut bytes = [0; Self::READ];
-            match self.tcp.read(&mut bytes) {
+            match self.socket.read(&mut bytes) {
                 Ok(0) => return Ok(Pulled::End),
                 Ok(len) => self.unread.extend_from_slice(&bytes[..len]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Pulled::Nothing),

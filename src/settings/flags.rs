@@ -34,7 +34,7 @@ pub fn command() -> Command {
                 .long("listen")
                 .value_name("ADDR")
                 .action(ArgAction::Append)
-                .help("Address to listen on, may be repeated; port 0 picks one [default: 127.0.0.1:8080]"),
+                .help("Address to listen on, may be repeated; port 0 picks one; unix:PATH [default: 127.0.0.1:8080]"),
         )
         .arg(
             Arg::new("tls-listen")
@@ -45,6 +45,33 @@ pub fn command() -> Command {
         )
         .arg(file("tls-cert").long("tls-cert").help("Certificate for it (PEM), read anew when it changes"))
         .arg(file("tls-key").long("tls-key").help("The certificate's private key (PEM)"))
+        .arg(
+            Arg::new("trusted-proxy")
+                .long("trusted-proxy")
+                .value_name("NETWORK")
+                .action(ArgAction::Append)
+                .help("Proxy whose X-Forwarded-For is believed: an address, 10.0.0.0/8 or unix; may be repeated"),
+        )
+        .arg(
+            Arg::new("proxy-listen")
+                .long("proxy-listen")
+                .value_name("ADDR")
+                .action(ArgAction::Append)
+                .help("Address to listen on for proxies alone, which send PROXY headers (version 1 or 2)"),
+        )
+        .arg(
+            Arg::new("tls-proxy-listen")
+                .long("tls-proxy-listen")
+                .value_name("ADDR")
+                .action(ArgAction::Append)
+                .help("The same for wss, with the PROXY header before TLS"),
+        )
+        .arg(
+            Arg::new("unix-mode")
+                .long("unix-mode")
+                .value_name("MODE")
+                .help("Permissions of the file of a Unix socket [default: 0660]"),
+        )
         .arg(file("config").short('c').long("config").help("Configuration file (TOML): routes, limits, rights"))
         .arg(
             file("static")

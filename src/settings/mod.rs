@@ -3,12 +3,12 @@
 mod auth;
 mod file;
 mod flags;
+mod listen;
 mod routes;
 mod summary;
 mod tls;
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::ArgMatches;
@@ -20,11 +20,13 @@ pub use tls::Tls;
 
 use auth::AuthEntry;
 use file::{Item, Source, Table};
+use listen::{parse_mode, parse_networks, read_listen, read_networks};
 
 use crate::app::{Files, Route};
 use crate::auth::Gate;
 use crate::http::origin::OriginPolicy;
 use crate::limits::{Limit, Limits};
+use crate::{Builder, Networks};
 
 /// Everything the binary can be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +35,12 @@ pub struct Settings {
     pub file: Option<PathBuf>,
     /// Addresses to listen on.
     pub listen: Vec<String>,
+    /// Addresses that only proxies reach, which send PROXY headers.
+    pub proxy_listen: Vec<String>,
+    /// The permissions of the files of Unix sockets.
+    pub unix_mode: u32,
+    /// Proxies whose word counts.
+    pub trusted_proxies: Networks,
     /// Addresses to listen on for `wss`, and the certificate for them.
     pub tls: Tls,
     /// Every bound.
@@ -54,6 +62,9 @@ impl Default for Settings {
         Self {
             file: None,
             listen: vec!["127.0.0.1:8080".into()],
+            proxy_listen: Vec::new(),
+            unix_mode: Builder::UNIX_MODE,
+            trusted_proxies: Networks::default(),
             tls: Tls::default(),
             limits: Limits::default(),
             origins: OriginPolicy::Same,
@@ -163,13 +174,21 @@ impl Settings {
 
     fn apply_table(&mut self, mut table: Table<'_, '_>, source: &Source<'_>, around: Around<'_>) {
         let listen_at = table.find("listen").unwrap_or_default();
-        if let Some(listen) = read_listen(&mut table) {
+        if let Some(listen) = read_listen(&mut table, "listen") {
             self.listen = listen;
+        }
+        self.proxy_listen = read_listen(&mut table, "proxy_listen").unwrap_or_default();
+        self.trusted_proxies = read_networks(&mut table);
+        if let Some(mode) = table.text("unix_mode") {
+            match parse_mode(&mode.value) {
+                Ok(bits) => self.unix_mode = bits,
+                Err(what) => table.wrong(mode.at, "unix_mode", what),
+            }
         }
         if let Some(tls) = table.table("tls") {
             self.tls = tls::read(tls, around.folder);
         }
-        if self.listen.is_empty() && self.tls.listen.is_empty() {
+        if self.listen.is_empty() && self.proxy_listen.is_empty() && self.tls.listens().next().is_none() {
             table.wrong(listen_at, "listen", "names no address, and tls.listen neither");
         }
         let origins = table.texts("origins").unwrap_or_default();
@@ -206,6 +225,18 @@ impl Settings {
         if let Some(listen) = env("FANLINE_LISTEN") {
             self.listen = list(listen);
         }
+        if let Some(listen) = env("FANLINE_PROXY_LISTEN") {
+            self.proxy_listen = list(listen);
+        }
+        if let Some(listen) = env("FANLINE_TLS_PROXY_LISTEN") {
+            self.tls.proxy_listen = list(listen);
+        }
+        if let Some(trusted) = env("FANLINE_TRUSTED_PROXIES") {
+            self.trusted_proxies = parse_networks(&list(trusted))?;
+        }
+        if let Some(mode) = env("FANLINE_UNIX_MODE") {
+            self.unix_mode = parse_mode(&mode).map_err(|what| format!("FANLINE_UNIX_MODE: {what}"))?;
+        }
         if let Some(origins) = env("FANLINE_ORIGINS") {
             self.origins = parse_origins(list(origins))?;
         }
@@ -233,6 +264,18 @@ impl Settings {
         if let Some(listen) = flags.get_many::<String>("listen") {
             self.listen = listen.cloned().collect();
         }
+        if let Some(listen) = flags.get_many::<String>("proxy-listen") {
+            self.proxy_listen = listen.cloned().collect();
+        }
+        if let Some(listen) = flags.get_many::<String>("tls-proxy-listen") {
+            self.tls.proxy_listen = listen.cloned().collect();
+        }
+        if let Some(trusted) = flags.get_many::<String>("trusted-proxy") {
+            self.trusted_proxies = parse_networks(&trusted.cloned().collect::<Vec<_>>())?;
+        }
+        if let Some(mode) = flags.get_one::<String>("unix-mode") {
+            self.unix_mode = parse_mode(mode).map_err(|what| format!("--unix-mode: {what}"))?;
+        }
         if let Some(origins) = flags.get_many::<String>("origin") {
             self.origins = parse_origins(origins.cloned().collect())?;
         }
@@ -252,25 +295,6 @@ impl Settings {
         }
         Ok(())
     }
-}
-
-/// Reads a list of addresses.
-fn read_listen(table: &mut Table<'_, '_>) -> Option<Vec<String>> {
-    let addrs = table.texts("listen")?;
-    for (count, addr) in addrs.iter().enumerate() {
-        let is_addr = addr.value.parse::<SocketAddr>().is_ok()
-            || addr.value.rsplit_once(':').is_some_and(|(host, port)| {
-                !host.is_empty() && !host.contains([':', '/']) && port.parse::<u16>().is_ok()
-            });
-        if !is_addr {
-            let what = format!("`{}` is not an address such as 127.0.0.1:8080 or [::1]:8080", addr.value);
-            table.wrong(addr.at, "listen", what);
-        } else if !addr.value.ends_with(":0") && addrs[..count].iter().any(|other| other.value == addr.value)
-        {
-            table.wrong(addr.at, "listen", format!("`{}` stands there twice", addr.value));
-        }
-    }
-    Some(addrs.into_iter().map(|addr| addr.value).collect())
 }
 
 /// Reads the limits, and what is wrong between them.
@@ -364,6 +388,17 @@ mod tests {
         assert_eq!((limits.walk_slice, limits.read_budget), (7, 9 << 10));
         let listen = read(&["--listen", "[::1]:0", "--listen", "127.0.0.1:1"], &[("FANLINE_LISTEN", "x")]);
         assert_eq!(listen.unwrap().listen, ["[::1]:0", "127.0.0.1:1"]);
+        let behind =
+            ["--proxy-listen", "unix:/x", "--trusted-proxy", "10.0.0.0/8", "--trusted-proxy", "unix"];
+        let variables = [("FANLINE_TRUSTED_PROXIES", "::1"), ("FANLINE_UNIX_MODE", "0600")];
+        let settings = read(&behind, &variables).unwrap();
+        assert_eq!(
+            (settings.proxy_listen.as_slice(), settings.unix_mode),
+            (&["unix:/x".to_owned()][..], 0o600)
+        );
+        assert_eq!(settings.trusted_proxies.to_string(), "10.0.0.0/8, unix");
+        assert_eq!(read(&[], &variables).unwrap().trusted_proxies.to_string(), "::1");
+        assert!(read(&["--trusted-proxy", "x"], &[]).unwrap_err().contains("trusted_proxies: `x` is not"));
     }
 
     #[test]
@@ -415,6 +450,17 @@ mod tests {
             ("listen = []", "1: listen: names no address"),
             ("listen = ['x:1',\n'x:1']", "2: listen: `x:1` stands there twice"),
             ("listen = ['x:1',\n2]", "2: listen: expected text in quotes, found an integer"),
+            ("listen = ['unix:']", "1: listen: `unix:` is not an address"),
+            ("listen = ['unix:/x',\n'unix:/x']", "2: listen: `unix:/x` stands there twice"),
+            ("proxy_listen = ['x']", "1: proxy_listen: `x` is not an address"),
+            (
+                "trusted_proxies = ['::1',\n'10.0.0.0/33']",
+                "2: trusted_proxies: `10.0.0.0/33` is not a network",
+            ),
+            ("trusted_proxies = 'unix'", "1: trusted_proxies: expected a list of texts in brackets, found a"),
+            ("unix_mode = '0888'", "1: unix_mode: `0888` are not a file's permissions, such as 0660"),
+            ("unix_mode = '+660'", "1: unix_mode: `+660` are not a file's permissions, such as 0660"),
+            ("unix_mode = 660", "1: unix_mode: expected text in quotes, found an integer"),
             ("deflate = 'yes'", "1: deflate: expected true or false, found a string"),
             ("origins = ['example.org']", "1: origins: `example.org` is not an origin"),
             ("static = 'here'", "1: static: `/nowhere/here` cannot be opened: No such file"),
@@ -545,6 +591,10 @@ mod tests {
     #[test]
     fn the_summary_says_what_a_file_makes() {
         let text = "
+            listen = ['127.0.0.1:8080', 'unix:/run/fanline.sock']
+            proxy_listen = ['10.0.0.1:9000']
+            trusted_proxies = ['127.0.0.1', '10.0.0.0/8', 'unix']
+            unix_mode = '0600'
             deflate = true
             [limits]
             walk_slice = 7
@@ -571,11 +621,14 @@ mod tests {
             history = { messages = 0 }
             rate = { messages = 2, per = '1s' }";
         let summary = from_toml(text, Path::new("")).unwrap().summary();
-        let want = "listens on 127.0.0.1:8080\n\
+        let want = "listens on 127.0.0.1:8080, unix:/run/fanline.sock\n\
+            listens behind PROXY headers on 10.0.0.1:9000\n\
+            trusts X-Forwarded-For and PROXY headers from 127.0.0.1, 10.0.0.0/8, unix\n\
             routes\n  \
             /prices/{room}  rooms, history of 1 message, 64KiB, 5m, replays 1, slow members go on with the newest, compressed, members only read\n  \
             /news           room `news`, no history, 2 messages per 1s at most\n\
             differs from the defaults\n  \
+            unix_mode = 0600 (0660)\n  \
             deflate = true (false)\n  \
             auth = a proxy's header, 1 grant, without a proof one is refused (none)\n  \
             limits.walk_slice = 7 (32)";
@@ -603,7 +656,10 @@ mod tests {
         for name in Limits::FIXED {
             assert!(stays.contains(&format!("`{name}`")), "{name}");
         }
-        assert_eq!(stays.matches('`').count() / 2, Limits::FIXED.len() + 2, "those, `listen` and `tls`");
+        assert_eq!(stays.matches('`').count() / 2, Limits::FIXED.len() + 4, "those, and where is listened");
+        for name in ["listen", "proxy_listen", "unix_mode", "tls"] {
+            assert!(stays.contains(&format!("`{name}`")), "{name}");
+        }
     }
 
     #[test]

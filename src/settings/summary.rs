@@ -3,22 +3,26 @@
 use std::time::Duration;
 
 use super::Settings;
-use crate::Lag;
 use crate::app::{Listing, Mode, Route};
 use crate::auth::{Anonymous, Gate};
 use crate::http::origin::OriginPolicy;
 use crate::limits::{Limits, Unit};
+use crate::{Builder, Lag};
 
 impl Settings {
     /// What these settings make: where is listened, what is where, and what differs from the defaults.
     pub fn summary(&self) -> String {
         let mut lines = Vec::new();
-        if !self.listen.is_empty() {
-            lines.push(format!("listens on {}", self.listen.join(", ")));
+        let listens = [
+            ("", &self.listen),
+            (" for wss", &self.tls.listen),
+            (" behind PROXY headers", &self.proxy_listen),
+            (" for wss behind PROXY headers", &self.tls.proxy_listen),
+        ];
+        for (what, addrs) in listens.iter().filter(|(_, addrs)| !addrs.is_empty()) {
+            lines.push(format!("listens{what} on {}", addrs.join(", ")));
         }
-        if !self.tls.listen.is_empty() {
-            lines.push(format!("listens for wss on {}", self.tls.listen.join(", ")));
-        }
+        lines.extend(self.trust());
         lines.push("routes".to_owned());
         let shown: Vec<String> = self.routes.iter().map(|route| route.pattern.to_string()).collect();
         let width = shown.iter().map(|path| path.chars().count()).max().unwrap_or(0);
@@ -36,6 +40,19 @@ impl Settings {
         lines.join("\n")
     }
 
+    /// Whose word counts on which client is behind them; nothing where nobody's does.
+    pub fn trust(&self) -> Option<String> {
+        let has_headers = !self.proxy_listen.is_empty() || !self.tls.proxy_listen.is_empty();
+        match (self.trusted_proxies.is_empty(), has_headers) {
+            (true, false) => None,
+            (true, true) => Some("trusts the PROXY headers of whoever connects there".to_owned()),
+            (false, false) => Some(format!("trusts X-Forwarded-For from {}", self.trusted_proxies)),
+            (false, true) => {
+                Some(format!("trusts X-Forwarded-For and PROXY headers from {}", self.trusted_proxies))
+            }
+        }
+    }
+
     /// Everything but listeners and routes that is not as it is by default, a line each.
     fn differences(&self) -> Vec<String> {
         let mut lines = Vec::new();
@@ -45,6 +62,9 @@ impl Settings {
             OriginPolicy::Listed(origins) => {
                 lines.push(format!("origins = {} (the server's own)", origins.join(", ")));
             }
+        }
+        if self.unix_mode != Builder::UNIX_MODE {
+            lines.push(format!("unix_mode = {:04o} ({:04o})", self.unix_mode, Builder::UNIX_MODE));
         }
         if self.deflate {
             lines.push("deflate = true (false)".to_owned());

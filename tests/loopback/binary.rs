@@ -18,9 +18,9 @@ impl Process {
     pub fn start(args: &[&str]) -> Self {
         let mut child = fanline(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let said = BufReader::new(child.stderr.take().unwrap()).lines();
-        let count = args.iter().filter(|arg| matches!(**arg, "--listen" | "--tls-listen")).count();
+        let count = args.iter().filter(|arg| arg.ends_with("listen")).count();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let addr = |line: String| line.split("://").nth(1).unwrap().parse().unwrap();
+        let addr = |line: String| line.split(['/', ' ']).nth(4).unwrap().parse().unwrap();
         let addrs = lines.take(count).map(|line| addr(line.unwrap())).collect();
         Self { child, said, addrs }
     }

@@ -8,6 +8,7 @@ mod examples;
 mod files;
 mod library;
 mod memory;
+mod proxy;
 mod push;
 mod reload;
 mod routes;
