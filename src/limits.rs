@@ -188,6 +188,8 @@ limits! {
         "Connections at once; the next one is answered 503.";
     proxy_header_bytes_max: Bytes = 2 << 10,
         "Length of a PROXY header of version 2, with all that a proxy adds; a connection with a longer one is dropped.";
+    connections_per_address_max: Count = 0,
+        "Connections of one client address, or of one IPv6 site; the next one is answered 429. 0 for no cap: behind a proxy that is not trusted, all have its address.";
     head_bytes_max: Bytes = 16 << 10,
         "Length of a request head; a longer one is answered 431.";
     headers_max: Count = 100,

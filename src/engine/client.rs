@@ -9,9 +9,10 @@ use super::peer::Peer;
 use super::{Engine, Transport, get};
 use crate::conn::Stage;
 use crate::http::head::Request;
+use crate::http::response::Refusal;
 use crate::id::ConnId;
 use crate::proxy::forwarded::{self, Announced, Client, nearest};
-use crate::proxy::networks::Networks;
+use crate::proxy::networks::{Hop, Networks};
 
 impl<H: Handler, T: Transport> Engine<H, T> {
     /// Which client a connection counts for; `None` where there is no such connection.
@@ -29,8 +30,32 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     }
 
     /// Notes whom a request comes from.
-    pub(super) fn note_client(&mut self, id: ConnId, request: &Request<'_>) {
+    ///
+    /// # Errors
+    /// [`Refusal::TooMany`], where that one has as many connections as it may have.
+    pub(super) fn note_client(&mut self, id: ConnId, request: &Request<'_>) -> Result<(), Refusal> {
         note(&mut self.peers, &self.shared.rules.trusted_proxies, id, request);
+        self.count_client(id)
+    }
+
+    /// Counts a connection for its client, as soon as that is known.
+    ///
+    /// # Errors
+    /// [`Refusal::TooMany`], where that one has as many connections as it may have.
+    pub(super) fn count_client(&mut self, id: ConnId) -> Result<(), Refusal> {
+        let max = self.shared.rules.limits.connections_per_address_max;
+        let Some(Client::Known(ip)) = (if max == 0 { None } else { self.client(id) }) else { return Ok(()) };
+        // A proxy speaks for many, also where it does not say for whom.
+        let is_proxy = self.shared.rules.trusted_proxies.contains(Hop::Ip(ip));
+        let Some(peer) = get(&mut self.peers, id).filter(|_| !is_proxy) else { return Ok(()) };
+        if let Some(counted) = peer.counted.take() {
+            self.addresses.leave(counted);
+        }
+        peer.counted = self.addresses.enter(ip, max);
+        match peer.counted {
+            Some(_) => Ok(()),
+            None => Err(Refusal::TooMany("this address has as many connections as it may have")),
+        }
     }
 }
 

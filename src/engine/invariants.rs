@@ -34,6 +34,8 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             assert!(is_known || peer.owing, "what a connection takes up is known: {:?}", peer.conn);
             sums.iter_mut().zip(peer.charged).for_each(|(sum, held)| *sum += held);
         }
+        let counted = self.peers.iter().filter(|(_, peer)| peer.counted.is_some()).count();
+        assert!(self.addresses.len() <= counted, "an address is known while it has connections");
         for (class, sum) in CLASSES.into_iter().zip(sums) {
             assert_eq!(self.shared.metrics.memory.get(class), sum, "{}", class.name());
         }

@@ -3,7 +3,9 @@
 //! A turn reads from those who are ready, lets time pass, sends what is owed, and takes one slice of the walk. Whoever
 //! drives the engine, a poller or a simulator, says who is ready and what time it is.
 
+mod addresses;
 mod client;
+mod connect;
 mod context;
 mod exchange;
 mod expire;
@@ -42,6 +44,7 @@ use crate::timer::{Tick, Wheel, ms_between};
 use crate::ws::close::{CloseCode, CloseReason};
 use crate::ws::deflate::{Deflater, Inflater};
 use crate::ws::message::{Message, OwnedMessage};
+use addresses::Addresses;
 use handler::Handler;
 use peer::Peer;
 use pressure::Budget;
@@ -118,6 +121,7 @@ pub struct Engine<H: Handler, T> {
     peers: Slab<Peer<T, H::State>>,
     shared: Shared,
     inflater: Inflater,
+    addresses: Addresses,
     /// The one receive buffer.
     buffer: Vec<u8>,
     /// Buffers of outgoing queues that have emptied.
@@ -143,9 +147,6 @@ pub struct Engine<H: Handler, T> {
 }
 
 impl<H: Handler, T: Transport> Engine<H, T> {
-    /// Slots past `connections_max` for connections that are only being told 503.
-    const REFUSALS_MAX: usize = 64;
-
     /// Emptied outgoing buffers kept for the next connection that has something to say.
     const SPARE_MAX: usize = 64;
 
@@ -175,6 +176,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             peers: Slab::new(),
             shared,
             inflater,
+            addresses: Addresses::default(),
             buffer,
             spare: Vec::new(),
             readable: VecDeque::new(),
@@ -208,42 +210,6 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     /// The application.
     pub fn handler(&self) -> &H {
         &self.handler
-    }
-
-    /// The id that the next [`Engine::connect`] gives.
-    pub fn next_id(&self) -> ConnId {
-        ConnId::new(self.peers.vacant_key(), self.generation)
-    }
-
-    /// Takes over a connection that has just been accepted. Where there are too many, it is told 503 or dropped.
-    pub fn connect(&mut self, transport: T, now: Instant) -> Option<ConnId> {
-        self.shared.metrics.accepted.add(1);
-        let limits = &self.shared.rules.limits;
-        if self.peers.len() >= limits.connections_max + Self::REFUSALS_MAX || self.stopping.is_some() {
-            self.shared.metrics.refused(503);
-            return None;
-        }
-        let is_full = self.peers.len() >= limits.connections_max;
-        let is_short = self.is_short_of_memory();
-        let id = self.next_id();
-        // 31 bits: a poller's token keeps its highest bit for sources that are no connections.
-        self.generation = self.generation.wrapping_add(1) & (u32::MAX >> 1);
-        self.now = Tick::at(self.start, now);
-        let capacity = self.peers.capacity();
-        self.peers.insert(Peer::new(transport, id, self.now));
-        if self.peers.capacity() != capacity {
-            self.charge_table();
-        }
-        if is_full {
-            self.refuse(id, &Refusal::Unavailable("too many connections").into());
-        } else if is_short {
-            self.refuse(id, &Refusal::Unavailable("the server is short of memory").into());
-        }
-        if let Some(peer) = get(&mut self.peers, id) {
-            peer.charge(&self.shared.metrics.memory);
-        }
-        self.schedule(id);
-        Some(id)
     }
 
     /// Marks what a poller says of a connection. `hung_up` means that the peer has closed its side.
@@ -390,6 +356,9 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             if get(&mut self.peers, id).is_some() {
                 let peer = self.peers.remove(id.slot());
                 self.discharge(peer.charged);
+                if let Some(counted) = peer.counted {
+                    self.addresses.leave(counted);
+                }
             }
         }
     }

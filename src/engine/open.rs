@@ -67,8 +67,8 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             Ok(request) => request,
             Err(refusal) => return self.refuse(id, &refusal.into()),
         };
-        self.note_client(id, &request);
-        match self.check_upgrade(&request) {
+        let checked = self.note_client(id, &request).and_then(|()| self.check_upgrade(&request));
+        match checked {
             Err(refusal) => {
                 self.shared.metrics.refused(refusal.status());
                 // RFC 9110 §9.3.2: a HEAD that is refused gets no body either.

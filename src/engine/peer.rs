@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr};
 
+use super::addresses::Counted;
 use crate::conn::{Conn, Stage};
 use crate::id::ConnId;
 use crate::limits::Limits;
@@ -63,6 +64,8 @@ pub(super) struct Peer<T, S> {
     pub(super) id: ConnId,
     /// What it was last known to take up: what comes, what goes, and the transport.
     pub(super) charged: [usize; 3],
+    /// Its place in the count of its client's connections, while there is a cap on them.
+    pub(super) counted: Option<Counted>,
     /// When the last byte came, or left.
     pub(super) seen: Tick,
     /// When this phase, or the wait for a pong, began.
@@ -111,6 +114,7 @@ impl<T, S> Peer<T, S> {
             client: None,
             id,
             charged: [0; 3],
+            counted: None,
             seen: now,
             since: now,
             expires: Tick::NEVER,

@@ -37,3 +37,44 @@ fn row_14_of_part_2_which_client_a_connection_counts_for_and_is_it_known_yet() {
     world.turn();
     assert_eq!(world.engine.client(open_id), None, "it has gone");
 }
+
+#[test]
+fn row_18_of_part_2_one_address_has_no_more_connections_than_it_may() {
+    let mut world = World::new(Limits { connections_per_address_max: 2, ..Limits::default() });
+    let first = world.open("/a");
+    world.open("/b");
+    let third = world.connect();
+    world.turn();
+    let told = world.answer(third);
+    assert!(told.starts_with("HTTP/1.1 429 Too Many Requests\r\n"), "{told}");
+    assert!(told.contains("this address has as many connections as it may have"), "{told}");
+    world.end(third);
+    world.end(first);
+    world.turn();
+    let again = world.open("/c");
+
+    // Behind a proxy each client counts for itself, and the proxy for nobody.
+    world.engine.reload(|_, rules| rules.trusted_proxies = Networks::parse(&["192.0.2.0/24"]).unwrap());
+    let from = |ip: &str| format!("X-Forwarded-For: {ip}\r\n");
+    for ip in ["1.1.1.1", "2.2.2.2", "1.1.1.1", "2.2.2.2"] {
+        world.open_with("/proxied", &from(ip));
+    }
+    let many = world.connect();
+    let told = world.ask(many, "GET /x", &from("1.1.1.1"), "");
+    assert!(told.starts_with("HTTP/1.1 429 "), "{told}");
+    // One connection of a proxy serves one client after the other.
+    let kept = world.connect();
+    for ip in ["3.3.3.3", "4.4.4.4", "3.3.3.3", "3.3.3.3"] {
+        let told = world.ask(kept, "GET /x", &from(ip), "");
+        assert!(told.starts_with("HTTP/1.1 200 "), "{told}");
+    }
+    for _ in 0..3 {
+        world.open("/nobody-is-named");
+    }
+    world.end(again);
+    for client in 0..world.clients.len() {
+        world.end(client);
+    }
+    world.turn();
+    assert!(world.engine.is_empty());
+}

@@ -1,0 +1,54 @@
+//! Who comes in, and who is told that there is no place.
+
+use std::time::Instant;
+
+use super::handler::Handler;
+use super::peer::Peer;
+use super::{Engine, Transport, get};
+use crate::http::response::Refusal;
+use crate::id::ConnId;
+use crate::timer::Tick;
+
+impl<H: Handler, T: Transport> Engine<H, T> {
+    /// Slots past `connections_max` for connections that are only being told 503.
+    const REFUSALS_MAX: usize = 64;
+
+    /// The id that the next [`Engine::connect`] gives.
+    pub fn next_id(&self) -> ConnId {
+        ConnId::new(self.peers.vacant_key(), self.generation)
+    }
+
+    /// Takes over a connection that has just been accepted. Where there are too many, it is told 503 or dropped.
+    pub fn connect(&mut self, transport: T, now: Instant) -> Option<ConnId> {
+        self.shared.metrics.accepted.add(1);
+        let limits = &self.shared.rules.limits;
+        if self.peers.len() >= limits.connections_max + Self::REFUSALS_MAX || self.stopping.is_some() {
+            self.shared.metrics.refused(503);
+            return None;
+        }
+        let is_full = self.peers.len() >= limits.connections_max;
+        let is_short = self.is_short_of_memory();
+        let id = self.next_id();
+        // 31 bits: a poller's token keeps its highest bit for sources that are no connections.
+        self.generation = self.generation.wrapping_add(1) & (u32::MAX >> 1);
+        self.now = Tick::at(self.start, now);
+        let capacity = self.peers.capacity();
+        self.peers.insert(Peer::new(transport, id, self.now));
+        if self.peers.capacity() != capacity {
+            self.charge_table();
+        }
+        let may = match (is_full, is_short) {
+            (true, _) => Err(Refusal::Unavailable("too many connections")),
+            (false, true) => Err(Refusal::Unavailable("the server is short of memory")),
+            (false, false) => self.count_client(id),
+        };
+        if let Err(refusal) = may {
+            self.refuse(id, &refusal.into());
+        }
+        if let Some(peer) = get(&mut self.peers, id) {
+            peer.charge(&self.shared.metrics.memory);
+        }
+        self.schedule(id);
+        Some(id)
+    }
+}
