@@ -1,9 +1,7 @@
 //! `cargo loadtest connect` and `cargo loadtest churn`: what it costs a server that connections come and go.
 
-use super::echo::kind;
-use super::report::{Late, Report, Words};
+use super::report::{Asked, Came, Late, Report, Words};
 use super::subject::Subject;
-use super::verdict::{Evidence, Verdict};
 use super::visits::{Errand, Pace, Round};
 use super::{Common, positive};
 use crate::measure::raise_open_files;
@@ -92,27 +90,24 @@ pub(super) fn measure(
     let pace = Pace { concurrency, rate: options.rate, count_max: options.connections };
     let (visits, usage) = Round::new(url, errand, pace)?.run(options.common.span(), pid)?;
     let (planned, count, max) = visits.plan;
-    let (kind, late) = (kind(options.rate), Late { planned, count, max });
-    let evidence = Evidence { count: visits.count, kind, late, load: usage.load, errors: &visits.errors };
     let (mode, one) = match errand {
         Errand::Handshake => ("connect", "handshake"),
         Errand::Echo => ("churn", "visit"),
     };
-    Ok(Report {
+    let asked = Asked {
         words: Words { mode, one, rated: "connections" },
-        url: url.to_owned(),
-        options: serde_json::to_value(options).unwrap_or_default(),
-        warm_up: options.common.warmup,
+        url,
+        common: &options.common,
         connections: concurrency,
-        count: visits.count,
-        rate_asked: options.rate,
+        rate: options.rate,
         count_per_rated: 1.0,
-        verdict: Verdict::new(&evidence, &options.common.limits),
+    };
+    let came = Came {
+        count: visits.count,
         latency: visits.latency,
-        kind,
-        late,
+        late: Late { planned, count, max },
         usage,
-        bystander: None,
         errors: visits.errors,
-    })
+    };
+    Ok(Report::new(&asked, options, came))
 }

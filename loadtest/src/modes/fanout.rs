@@ -2,12 +2,11 @@
 //!
 //! In the closed loop a publisher sends message i when message i - window has come to every subscriber.
 
-use super::echo::{kind, pace};
-use super::report::{Late, Report, Words};
+use super::report::{Asked, Came, Kind, Late, Report, Words};
 use super::subject::Subject;
 use super::traffic::{Flow, Pace, Play, SIZE_MIN, Seat, Stage};
 use super::verdict::{Evidence, Verdict};
-use super::{Common, positive};
+use super::{Common, Messages, positive};
 use crate::measure::raise_open_files;
 use crate::reactor::{PeerId, Swarm, Target};
 use clap::Args;
@@ -35,15 +34,9 @@ pub(crate) struct Options {
     /// Bytes of every message.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(SIZE_MIN as i64..=1 << 26))]
     pub(super) size: u32,
-    /// Closed loop: messages of every publisher that have not come to all subscribers.
-    #[arg(long, default_value_t = 1, conflicts_with = "rate", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(super) window: u32,
-    /// Open loop: messages published a second in all.
-    #[arg(long, value_parser = positive)]
-    pub(super) rate: Option<f64>,
-    /// Sends text instead of binary messages.
-    #[arg(long)]
-    pub(super) text: bool,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(super) messages: Messages,
     /// Has messages echoed at this address meanwhile, on a connection outside the room, open loop. For the server that we
     /// start it needs no address.
     #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = "")]
@@ -71,13 +64,8 @@ pub(crate) fn run(mut options: Options) -> Result<ExitCode, Box<dyn Error>> {
 }
 
 fn setting(options: &Options) -> String {
-    let Options { subscribers, publishers, size, window, rate, .. } = options;
-    let pace = match rate {
-        Some(rate) => format!("{rate} a second in all, open loop: latencies count from the planned times"),
-        None => format!(
-            "{window} of each under way until all have them, closed loop: latencies are service times"
-        ),
-    };
+    let Options { subscribers, publishers, size, .. } = options;
+    let pace = options.messages.setting("of each until all have them");
     let beside = options.bystander.as_ref().map_or(String::new(), |url| {
         format!(" A bystander has {} messages a second echoed at {url}.", options.bystander_rate)
     });
@@ -95,31 +83,23 @@ pub(super) fn measure(options: &Options, url: &str, pid: Option<u32>) -> Result<
     let errors = play.stage.errors();
     let echo = play.bystander.and_then(|_| play.stage.flows.pop());
     let room = play.stage.flows.swap_remove(0);
-    let (kind, late) = (kind(options.rate), Late::of(&room.counts));
-    let mut evidence = Evidence { count: room.counts.counted, kind, late, load: usage.load, errors: &errors };
-    let mut verdict = Verdict::new(&evidence, &options.common.limits);
-    if let (Verdict::Ok, Some(echo)) = (&verdict, &echo) {
-        // The bystander's plan is open also where the room is closed.
-        (evidence.late, evidence.kind) = (Late::of(&echo.counts), super::report::Kind::Planned);
-        verdict = Verdict::new(&evidence, &options.common.limits);
-    }
-    Ok(Report {
+    let asked = Asked {
         words: Words { mode: "fanout", one: "delivery", rated: "messages" },
-        url: url.to_owned(),
-        options: serde_json::to_value(options).unwrap_or_default(),
-        warm_up: options.common.warmup,
+        url,
+        common: &options.common,
         connections: play.stage.seats.len(),
-        count: room.counts.counted,
-        rate_asked: options.rate,
+        rate: options.messages.rate,
         count_per_rated: f64::from(options.subscribers),
-        verdict,
-        latency: room.latency,
-        kind,
-        late,
-        usage,
-        bystander: echo.map(|echo| echo.latency),
-        errors,
-    })
+    };
+    let mut report = Report::new(&asked, options, Came::of(room, usage, errors));
+    if let (Verdict::Ok, Some(echo)) = (&report.verdict, &echo) {
+        // The bystander's plan is open also where the room is closed.
+        let (count, load, errors) = (report.count, report.usage.load, &report.errors);
+        let evidence = Evidence { count, kind: Kind::Planned, late: Late::of(&echo.counts), load, errors };
+        report.verdict = Verdict::new(&evidence, &options.common.limits);
+    }
+    report.bystander = echo.map(|echo| echo.latency);
+    Ok(report)
 }
 
 /// Subscribers have the first seats, then publishers that are none, then the bystander.
@@ -136,8 +116,7 @@ fn open(options: &Options, url: &str) -> Result<Play, String> {
         }
         None => members[..publishers].to_vec(),
     };
-    let (size, text) = (options.size as usize, options.text);
-    let mut flows = vec![Flow::new(&senders, subscribers, size, text, pace(options.rate, options.window))];
+    let mut flows = vec![options.messages.flow(&senders, subscribers, options.size)];
     let mut bystander = None;
     if let Some(url) = &options.bystander {
         let id = swarm.open(&Target::new(url)?, seats.len(), 1)?[0];
@@ -145,8 +124,8 @@ fn open(options: &Options, url: &str) -> Result<Play, String> {
         flows.push(Flow::new(
             &[id],
             1,
-            size,
-            text,
+            options.size as usize,
+            options.messages.text,
             Pace::Open { rate: options.bystander_rate, jitter: true },
         ));
         bystander = Some(id);

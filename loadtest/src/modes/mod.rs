@@ -15,11 +15,12 @@ pub(crate) mod traffic;
 pub(crate) mod verdict;
 mod visits;
 
+use crate::reactor::PeerId;
 use clap::Args;
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Duration;
-use traffic::Span;
+use traffic::{Flow, Pace, Span};
 
 /// What all these modes are told.
 #[derive(Args, Clone, Serialize)]
@@ -61,6 +62,42 @@ pub(crate) struct Limits {
     /// Refuses the result when the load was ready to run, but had no core, for more than this share of the time.
     #[arg(long, default_value_t = 0.05, value_name = "SHARE", value_parser = not_negative)]
     pub(crate) waited_max: f64,
+}
+
+/// How the messages of `echo` and `fanout` are sent.
+#[derive(Args, Clone, Serialize)]
+pub(crate) struct Messages {
+    /// Closed loop: messages under way on every connection, or of every publisher, until all have them. What is answered at a
+    /// time is asked anew in one go.
+    #[arg(long, default_value_t = 1, conflicts_with = "rate", value_parser = clap::value_parser!(u32).range(1..))]
+    window: u32,
+    /// Open loop: messages a second in all, spread over the senders.
+    #[arg(long, value_parser = positive)]
+    rate: Option<f64>,
+    /// Sends text instead of binary messages.
+    #[arg(long)]
+    text: bool,
+}
+
+impl Messages {
+    /// The pace in words; `each` says what a window is counted by.
+    fn setting(&self, each: &str) -> String {
+        match (self.rate, self.window) {
+            (Some(rate), _) => {
+                format!("{rate} a second in all, open loop: latencies count from the planned times")
+            }
+            (None, window) => format!("{window} under way {each}, closed loop: latencies are service times"),
+        }
+    }
+
+    /// Messages of `size` bytes from each of `senders` to so many receivers.
+    fn flow(&self, senders: &[PeerId], receivers: usize, size: u32) -> Flow {
+        let pace = match self.rate {
+            Some(rate) => Pace::Open { rate, jitter: false },
+            None => Pace::Closed { window: self.window as usize },
+        };
+        Flow::new(senders, receivers, size as usize, self.text, pace)
+    }
 }
 
 impl Common {

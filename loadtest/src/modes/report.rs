@@ -1,8 +1,9 @@
 //! A result in the one shape that all modes share, for people and for programs.
 
-use super::verdict::Verdict;
-use super::{print, traffic};
+use super::verdict::{Evidence, Verdict};
+use super::{Common, print, traffic};
 use crate::measure::{Latency, Usage};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -49,6 +50,44 @@ pub(crate) struct Words {
     pub(crate) rated: &'static str,
 }
 
+/// What a mode was asked for.
+pub(crate) struct Asked<'a> {
+    /// The mode's words.
+    pub(crate) words: Words,
+    /// The server's address.
+    pub(crate) url: &'a str,
+    /// What all modes are told.
+    pub(crate) common: &'a Common,
+    /// Connections.
+    pub(crate) connections: usize,
+    /// Asked, a second; without it the load was a closed loop.
+    pub(crate) rate: Option<f64>,
+    /// How many counted things one of the rate makes: the members of a room, else 1.
+    pub(crate) count_per_rated: f64,
+}
+
+/// What came of it.
+pub(crate) struct Came {
+    /// What was counted in the measured span.
+    pub(crate) count: u64,
+    /// The latencies.
+    pub(crate) latency: Latency,
+    /// How the plan was kept.
+    pub(crate) late: Late,
+    /// What load and server used in the measured span.
+    pub(crate) usage: Usage,
+    /// What was wrong, by kind.
+    pub(crate) errors: BTreeMap<String, u64>,
+}
+
+impl Came {
+    /// All of it, where one flow is what was measured.
+    pub(crate) fn of(flow: traffic::Flow, usage: Usage, errors: BTreeMap<String, u64>) -> Self {
+        let late = Late::of(&flow.counts);
+        Self { count: flow.counts.counted, latency: flow.latency, late, usage, errors }
+    }
+}
+
 /// A result.
 pub(crate) struct Report {
     /// The mode's words.
@@ -84,6 +123,30 @@ pub(crate) struct Report {
 }
 
 impl Report {
+    /// Judges what came of a load; `options` is all that the mode was told.
+    pub(crate) fn new(asked: &Asked<'_>, options: &impl Serialize, came: Came) -> Self {
+        let Came { count, latency, late, usage, errors } = came;
+        let kind = if asked.rate.is_some() { Kind::Planned } else { Kind::Service };
+        let evidence = Evidence { count, kind, late, load: usage.load, errors: &errors };
+        Self {
+            words: asked.words,
+            url: asked.url.to_owned(),
+            options: serde_json::to_value(options).unwrap_or_default(),
+            warm_up: asked.common.warmup,
+            connections: asked.connections,
+            count,
+            rate_asked: asked.rate,
+            count_per_rated: asked.count_per_rated,
+            verdict: Verdict::new(&evidence, &asked.common.limits),
+            latency,
+            kind,
+            late,
+            usage,
+            bystander: None,
+            errors,
+        }
+    }
+
     /// Achieved, a second.
     pub(super) fn rate_achieved(&self) -> f64 {
         self.count as f64 / self.count_per_rated / self.usage.seconds

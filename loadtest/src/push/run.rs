@@ -3,9 +3,9 @@
 use super::hall::{Hall, Wire};
 use super::http::Room;
 use super::{Options, Way};
-use crate::modes::report::{Kind, Late, Report, Words};
+use crate::modes::report::{Asked, Came, Report, Words};
 use crate::modes::traffic::{Counts, Flow, Pace, Play};
-use crate::modes::verdict::{Evidence, LOST, Verdict};
+use crate::modes::verdict::LOST;
 use crate::reactor::{PeerId, Swarm, Target};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -42,25 +42,15 @@ pub(super) fn measure(way: Way, options: &Options, url: &str, pid: Option<u32>) 
     let (opening, measured) = (play.stage.opening, play.stage.measured);
     let (flow, failures) = play.stage.into_flow();
     let errors = errors(&flow, failures);
-    let (kind, late) = (Kind::Planned, Late::of(&flow.counts));
-    let evidence = Evidence { count: flow.counts.counted, kind, late, load: usage.load, errors: &errors };
-    let report = Report {
+    let asked = Asked {
         words: Words { mode: "push", one: "message to a subscriber", rated: "messages" },
-        url: url.to_owned(),
-        options: serde_json::to_value(options).unwrap_or_default(),
-        warm_up: options.common.warmup,
+        url,
+        common: &options.common,
         connections: options.subscribers as usize + 1,
-        count: flow.counts.counted,
-        rate_asked: Some(options.rate),
+        rate: Some(options.rate),
         count_per_rated: f64::from(options.subscribers),
-        verdict: Verdict::new(&evidence, &options.common.limits),
-        latency: flow.latency,
-        kind,
-        late,
-        usage,
-        bystander: None,
-        errors,
     };
+    let report = Report::new(&asked, options, Came::of(flow, usage, errors));
     Ok(Row { way, report, opening, measured })
 }
 
