@@ -1,11 +1,14 @@
 //! The machine that a run is on: its cores and the files that a process may open.
 
-use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, nice, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::fs;
 
 /// Descriptors that are no connections: the poller, standard streams, a pipe or two.
 const OTHER_FILES: u64 = 32;
+
+/// How much a thread that works hard steps back behind one that measures.
+const NICENESS: i32 = 5;
 
 /// A core for the server and one for the load.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,6 +65,14 @@ fn pin(thread: Option<Pid>, core: usize) -> Result<(), String> {
     let mut set = CpuSet::new();
     set.set(core);
     sched_setaffinity(thread, &set).map_err(|error| format!("cannot keep to core {core}: {error}"))
+}
+
+/// Lets other threads, also of this process, go before this one.
+///
+/// # Errors
+/// When the kernel refuses, which it has no reason to.
+pub(crate) fn yield_to_others() -> Result<(), String> {
+    nice(NICENESS).map(drop).map_err(|error| format!("cannot be nice: {error}"))
 }
 
 /// Makes sure that this process may have so many connections, as far as it may decide that itself.

@@ -13,7 +13,7 @@ pub(crate) mod report;
 pub(crate) mod subject;
 pub(crate) mod traffic;
 pub(crate) mod verdict;
-mod visits;
+pub(crate) mod visits;
 
 use crate::reactor::PeerId;
 use clap::Args;

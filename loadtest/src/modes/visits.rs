@@ -18,7 +18,7 @@ const BURST: usize = 16;
 
 /// What a visitor does once connected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Errand {
+pub(crate) enum Errand {
     /// Leaves, without a word: what counts is the handshake.
     Handshake,
     /// Has one message echoed and closes; it counts when the server's Close is there.
@@ -27,13 +27,13 @@ pub(super) enum Errand {
 
 /// When visits begin.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     /// Visits under way at a time; with a rate, the most that may be.
-    pub(super) concurrency: usize,
+    pub(crate) concurrency: usize,
     /// Visits planned a second: an open loop.
-    pub(super) rate: Option<f64>,
+    pub(crate) rate: Option<f64>,
     /// The measuring ends with so many.
-    pub(super) count_max: Option<u64>,
+    pub(crate) count_max: Option<u64>,
 }
 
 /// No run is so long.
@@ -46,7 +46,7 @@ struct Visit {
 }
 
 /// All visits of a run, and what became of them.
-pub(super) struct Visits {
+pub(crate) struct Visits {
     errand: Errand,
     pattern: Pattern,
     frame: Premasked,
@@ -55,11 +55,11 @@ pub(super) struct Visits {
     ended: bool,
     numbers: u64,
     /// Done in the measured span.
-    pub(super) count: u64,
+    pub(crate) count: u64,
     /// From the plan, or the beginning, until it was done.
     pub(super) latency: Latency,
     /// What went wrong, by the words for it.
-    pub(super) errors: BTreeMap<String, u64>,
+    pub(crate) errors: BTreeMap<String, u64>,
     failures: u64,
     /// Visits planned in the measured span, those of them begun late, and the longest delay.
     pub(super) plan: (u64, u64, Duration),
@@ -164,7 +164,7 @@ impl Workload for Visits {
 }
 
 /// The loop of a run.
-pub(super) struct Round {
+pub(crate) struct Round {
     swarm: Swarm,
     target: Rc<Target>,
     visits: Visits,
@@ -176,7 +176,7 @@ pub(super) struct Round {
 }
 
 impl Round {
-    pub(super) fn new(url: &str, errand: Errand, pace: Pace) -> Result<Self, String> {
+    pub(crate) fn new(url: &str, errand: Errand, pace: Pace) -> Result<Self, String> {
         let swarm = Swarm::new().map_err(|error| error.to_string())?;
         let (target, visits) = (Target::new(url)?, Visits::new(errand));
         let now = Instant::now();
@@ -187,7 +187,7 @@ impl Round {
     ///
     /// # Errors
     /// When the poller fails or the server's process ends.
-    pub(super) fn run(mut self, span: Span, server: Option<u32>) -> Result<(Visits, Usage), String> {
+    pub(crate) fn run(mut self, span: Span, server: Option<u32>) -> Result<(Visits, Usage), String> {
         self.start = Instant::now();
         let from = self.start + span.warm_up;
         let end = from + span.measured;

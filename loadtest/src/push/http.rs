@@ -97,7 +97,7 @@ impl Page {
 }
 
 /// A room's address over plain HTTP, which follows from its WebSocket's.
-pub(super) struct Room {
+pub(crate) struct Room {
     authority: String,
     path: String,
 }
@@ -107,7 +107,7 @@ impl Room {
     ///
     /// # Errors
     /// In words, when it is no such address or names no room.
-    pub(super) fn at(url: &str) -> Result<Self, String> {
+    pub(crate) fn at(url: &str) -> Result<Self, String> {
         let (authority, path) = split(url)?;
         let path = path.split('?').next().unwrap_or_default().trim_end_matches('/');
         match path.rsplit_once('/') {
@@ -149,7 +149,7 @@ impl Room {
     ///
     /// # Errors
     /// In words, when the server does not take it.
-    pub(super) fn begin(&self) -> Result<String, String> {
+    pub(crate) fn begin(&self) -> Result<String, String> {
         #[derive(Deserialize)]
         struct Published {
             position: Option<String>,

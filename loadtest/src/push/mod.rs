@@ -6,7 +6,7 @@
 
 mod events;
 mod hall;
-mod http;
+pub(crate) mod http;
 mod print;
 mod run;
 

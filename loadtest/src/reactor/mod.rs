@@ -16,7 +16,6 @@ pub(crate) use target::accept_for;
 pub(crate) use target::{Target, split};
 
 use alarm::Alarm;
-use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 use std::io;
@@ -51,6 +50,15 @@ pub(crate) trait Workload {
     fn bytes(&mut self, _peer: &mut Peer, _bytes: &[u8], _at: Instant) {}
     /// It is over, or never began.
     fn ended(&mut self, peer: &mut Peer, ending: Ending);
+}
+
+/// How a connection is cut.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Cut {
+    /// By a FIN, as a process leaves it that ends.
+    Fin,
+    /// By a reset.
+    Reset,
 }
 
 /// A connection of a [`Swarm`]; it stays valid until the turn after the connection ended.
@@ -94,7 +102,7 @@ impl Swarm {
     /// # Errors
     /// When there is no socket to be had.
     pub(crate) fn connect(&mut self, target: &Rc<Target>, seat: usize) -> io::Result<PeerId> {
-        let stream = TcpStream::connect(target.address)?;
+        let stream = target.connect()?;
         let entry = self.peers.vacant_entry();
         let key = entry.key();
         let peer = entry.insert(Peer::new(seat, stream, Rc::clone(target)));
@@ -141,6 +149,9 @@ impl Swarm {
             if event.is_writable() {
                 peer.writable(workload);
             }
+            if event.is_read_closed() || event.is_error() {
+                peer.note_hung_up();
+            }
             if event.is_readable() || event.is_read_closed() || event.is_error() {
                 peer.readable(&mut self.buffer, event.is_read_closed() || event.is_error(), workload);
             }
@@ -161,6 +172,26 @@ impl Swarm {
             self.ended.push(id.0);
         }
         self.bury();
+    }
+
+    /// Reads at most `most` bytes of one connection, also where it has stopped reading.
+    pub(crate) fn sip(&mut self, id: PeerId, most: usize, workload: &mut impl Workload) {
+        let Some(peer) = self.peers.get_mut(id.0).filter(|peer| !peer.has_ended()) else { return };
+        let most = most.min(RECEIVE_BYTES);
+        peer.sip(&mut self.buffer[..most], workload);
+        if peer.has_ended() {
+            self.ended.push(id.0);
+        }
+        self.bury();
+    }
+
+    /// Ends a connection between two turns, without a word to the server or to the workload; its id is nobody's then.
+    pub(crate) fn cut(&mut self, id: PeerId, cut: Cut) {
+        if let Some(peer) = self.peers.try_remove(id.0)
+            && cut == Cut::Reset
+        {
+            peer.end_with_reset();
+        }
     }
 
     /// Slots are freed last, so that within a turn a number means one connection.

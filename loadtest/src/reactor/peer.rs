@@ -4,11 +4,13 @@ use super::Workload;
 use super::frame::{FrameReader, Message, Opcode, Premasked};
 use super::target::Target;
 use mio::net::TcpStream;
+use socket2::SockRef;
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::mem;
+use std::net::Shutdown;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A response head longer than this is refused.
 const HEAD_BYTES_MAX: usize = 8 * 1024;
@@ -22,6 +24,10 @@ pub(crate) struct Peer {
     outbox: Vec<u8>,
     /// Whether our Close is out already.
     closing: bool,
+    /// Whether nothing is read, whatever there is.
+    stalled: bool,
+    /// Whether the poller has seen the end of what the server sends, read or not.
+    hung_up: bool,
     traffic: Traffic,
 }
 
@@ -77,7 +83,16 @@ impl From<io::Error> for Ending {
 impl Peer {
     pub(super) fn new(seat: usize, stream: TcpStream, target: Rc<Target>) -> Self {
         let phase = Phase::Connecting(target);
-        Self { seat, stream, phase, outbox: Vec::new(), closing: false, traffic: Traffic::default() }
+        Self {
+            seat,
+            stream,
+            phase,
+            outbox: Vec::new(),
+            closing: false,
+            stalled: false,
+            hung_up: false,
+            traffic: Traffic::default(),
+        }
     }
 
     /// What it has carried so far.
@@ -109,6 +124,42 @@ impl Peer {
     pub(crate) fn close(&mut self) {
         self.send(Premasked::new(Opcode::Close, &1000_u16.to_be_bytes()).as_bytes());
         self.closing = true;
+    }
+
+    /// Reads no more, or goes on with it; what has come meanwhile is there at the next visit.
+    pub(crate) fn stall(&mut self, stalled: bool) {
+        self.stalled = stalled;
+    }
+
+    /// Ends our direction, and goes on reading.
+    pub(crate) fn finish_sending(&mut self) {
+        // It fails only when the peer is gone, which the next read tells.
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    /// Sends bytes when TCP is connected, or after what is still to be sent.
+    pub(crate) fn send_later(&mut self, bytes: &[u8]) {
+        self.outbox.extend_from_slice(bytes);
+    }
+
+    /// Whether the server has ended its direction, or all of it, also where nobody has read so far.
+    pub(crate) fn has_hung_up(&self) -> bool {
+        self.hung_up
+    }
+
+    pub(super) fn note_hung_up(&mut self) {
+        self.hung_up = true;
+    }
+
+    /// Whether what is sent stays here, since the server takes no more.
+    pub(crate) fn is_blocked(&self) -> bool {
+        !self.outbox.is_empty()
+    }
+
+    /// Lets the end of the connection be a reset, as a cut network or a killed process leaves it.
+    pub(super) fn end_with_reset(&self) {
+        // Without it the end is an ordinary one.
+        let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
     }
 
     /// Ends the connection without a word; the workload is not told, since it asked for it.
@@ -156,7 +207,7 @@ impl Peer {
 
     /// The socket has bytes. A short read is the last one, unless the other side has closed.
     pub(super) fn readable(&mut self, buffer: &mut [u8], closed: bool, workload: &mut impl Workload) {
-        while !self.has_ended() {
+        while !self.has_ended() && !self.stalled {
             let read = match self.stream.read(buffer) {
                 Ok(0) => return self.end(Ending::Lost(ErrorKind::UnexpectedEof), workload),
                 Ok(read) => read,
@@ -169,6 +220,19 @@ impl Peer {
             if read < buffer.len() && !closed {
                 return;
             }
+        }
+    }
+
+    /// Reads once, at most as much as the buffer takes, also where reading has stopped.
+    pub(super) fn sip(&mut self, buffer: &mut [u8], workload: &mut impl Workload) {
+        match self.stream.read(buffer) {
+            Ok(0) => self.end(Ending::Lost(ErrorKind::UnexpectedEof), workload),
+            Ok(read) => {
+                self.traffic.received += read as u64;
+                self.receive(&buffer[..read], Instant::now(), workload);
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            Err(error) => self.end(error.into(), workload),
         }
     }
 

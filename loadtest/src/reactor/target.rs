@@ -2,23 +2,35 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use mio::net::TcpStream;
+use rustix::io::Errno;
 use sha1::{Digest, Sha1};
+use socket2::{Domain, Socket, Type};
+use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::rc::Rc;
 
 /// RFC 6455 §1.3.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
+/// The receive buffer of a slow reader: the kernel makes the least of it that it can.
+const NARROW_BYTES: usize = 4 * 1024;
+
+/// The longest segment of a slow reader.
+const NARROW_SEGMENT: u32 = 536;
+
 /// A route of a server, with the handshake that opens it.
 ///
 /// All connections of a run share one key: it saves hashing on this side, and a server cannot tell.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Target {
     /// Where to connect to.
     pub(crate) address: SocketAddr,
     /// The whole head of the request.
     pub(crate) request: Vec<u8>,
     accept: String,
+    /// Whether the kernel keeps as little as it can of what is not read.
+    is_narrow: bool,
 }
 
 impl Target {
@@ -27,14 +39,27 @@ impl Target {
     /// # Errors
     /// In words, when it is no such address or the host has none.
     pub(crate) fn new(url: &str) -> Result<Rc<Self>, String> {
+        Self::with_fields(url, "")
+    }
+
+    /// The same with more header fields, each with the end of its line.
+    ///
+    /// # Errors
+    /// As [`Target::new`].
+    pub(crate) fn with_fields(url: &str, fields: &str) -> Result<Rc<Self>, String> {
         let (authority, path) = split(url)?;
         let address = resolve(authority).map_err(|error| format!("{url}: {error}"))?;
         let key = STANDARD.encode(std::array::from_fn::<u8, 16, _>(|_| fastrand::u8(..)));
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: {authority}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+             Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n{fields}\r\n"
         );
-        Ok(Rc::new(Self { address, request: request.into_bytes(), accept: accept_for(&key) }))
+        Ok(Rc::new(Self {
+            address,
+            request: request.into_bytes(),
+            accept: accept_for(&key),
+            is_narrow: false,
+        }))
     }
 
     /// The same server, for connections on which the workload itself says and reads every byte.
@@ -43,7 +68,32 @@ impl Target {
     /// As [`Target::new`].
     pub(crate) fn plain(url: &str) -> Result<Rc<Self>, String> {
         let address = resolve(split(url)?.0).map_err(|error| format!("{url}: {error}"))?;
-        Ok(Rc::new(Self { address, request: Vec::new(), accept: String::new() }))
+        Ok(Rc::new(Self { address, request: Vec::new(), accept: String::new(), is_narrow: false }))
+    }
+
+    /// The same server, for slow readers: the kernel keeps so little for them that whoever sends is soon held up.
+    pub(crate) fn narrow(self: Rc<Self>) -> Rc<Self> {
+        Rc::new(Self { is_narrow: true, ..Rc::unwrap_or_clone(self) })
+    }
+
+    /// Begins a connection.
+    ///
+    /// # Errors
+    /// When there is no socket to be had.
+    pub(super) fn connect(&self) -> io::Result<TcpStream> {
+        if !self.is_narrow {
+            return TcpStream::connect(self.address);
+        }
+        // Window and segments are agreed on in the first packet. A sender's buffer is a number of segments, and those of the
+        // loopback interface are long.
+        let socket = Socket::new(Domain::for_address(self.address), Type::STREAM, None)?;
+        socket.set_recv_buffer_size(NARROW_BYTES)?;
+        socket.set_tcp_mss(NARROW_SEGMENT)?;
+        socket.set_nonblocking(true)?;
+        match socket.connect(&self.address.into()) {
+            Err(error) if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => Err(error),
+            Ok(()) | Err(_) => Ok(TcpStream::from_std(socket.into())),
+        }
     }
 
     /// Whether connections are open as soon as TCP is connected.

@@ -187,6 +187,11 @@ impl Flow {
         }
     }
 
+    /// How many messages were sent in all, in an open loop.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent
+    }
+
     /// Takes in a message; `own` is the only stream that this receiver is to hear from, if there is only one.
     pub(crate) fn receive(&mut self, own: Option<usize>, receiver: usize, message: Message<'_>, at: Instant) {
         let (bytes, is_text) = match message {

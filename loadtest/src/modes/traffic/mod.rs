@@ -35,28 +35,28 @@ pub(crate) struct Span {
 
 /// Which flow a connection listens to, and as whom.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Seat {
+pub(crate) struct Seat {
     /// The index of the flow.
-    pub(super) flow: usize,
+    pub(crate) flow: usize,
     /// The one stream of it that it hears, or all.
-    pub(super) stream: Option<usize>,
+    pub(crate) stream: Option<usize>,
     /// The receiver that it is in each of these.
-    pub(super) receiver: usize,
+    pub(crate) receiver: usize,
 }
 
 /// The flows and their audience.
 pub(crate) struct Stage {
     /// What is sent.
-    pub(super) flows: Vec<Flow>,
+    pub(crate) flows: Vec<Flow>,
     /// By the seats of the connections; nothing is expected where there is none.
-    pub(super) seats: Vec<Option<Seat>>,
+    pub(crate) seats: Vec<Option<Seat>>,
     /// Connections that ended before their time, by the words for it.
-    pub(super) endings: BTreeMap<String, u64>,
+    pub(crate) endings: BTreeMap<String, u64>,
 }
 
 impl Stage {
     /// What was wrong in all flows, by kind; nothing is in it that did not happen.
-    pub(super) fn errors(&self) -> BTreeMap<String, u64> {
+    pub(crate) fn errors(&self) -> BTreeMap<String, u64> {
         let mut errors = self.endings.clone();
         for flow in &self.flows {
             let Counts { doubled, swapped, altered, .. } = flow.counts;
@@ -77,6 +77,11 @@ pub(crate) trait Scene: Workload {
 
     /// The measured span begins, or ends: what is counted besides the flows?
     fn count(&mut self, _swarm: &mut Swarm, _is_on: bool) {}
+
+    /// Whether a run without a fixed length ends now.
+    fn is_over(&self) -> bool {
+        false
+    }
 
     /// Does what else is due, and tells when there is more.
     fn tend(&mut self, _swarm: &mut Swarm, _now: Instant) -> Option<Instant> {
@@ -135,6 +140,26 @@ impl<S: Scene> Play<S> {
         self.catch_up(end)?;
         self.drain(span.drain)?;
         Ok(usage)
+    }
+
+    /// Keeps the plan until the scene says that it is over, at most for `length`, and waits for what is still under way.
+    ///
+    /// # Errors
+    /// When the poller fails.
+    pub(crate) fn run_until_over(&mut self, length: Duration, drain: Duration) -> Result<(), String> {
+        let start = Instant::now();
+        self.stage.flows().iter_mut().for_each(|flow| flow.start(start, start));
+        self.count(true);
+        while !self.stage.is_over() && start.elapsed() < length {
+            let now = Instant::now();
+            let has_more = self.send_due(now, now);
+            let due = self.stage.flows().iter().filter_map(Flow::due).min();
+            self.turn(if has_more { now } else { due.unwrap_or(now + AFTERMATH).min(now + AFTERMATH) })?;
+        }
+        self.count(false);
+        let end = Instant::now();
+        self.catch_up(end)?;
+        self.drain(drain)
     }
 
     fn count(&mut self, is_on: bool) {
