@@ -29,12 +29,12 @@ TAIL_LINES=60      # of a failed step's log
 PYTHONS=(python3 python3.14 python3.13 python3.12 python3.11)
 SKIPPED=77         # the exit code that says "could not run here, and why is in the log"
 
-STEPS=(fmt clippy docs build tests doctests benches conform autobahn idle push instructions interop browser proxies fuzz)
+STEPS=(fmt clippy docs build tests doctests benches conform autobahn idle push attacks instructions interop browser proxies fuzz)
 
 # Seconds a step may take, were it alone on a small machine; compiling from nothing is in them.
 declare -A LIMIT=(
   [setup]=400 [fmt]=60 [clippy]=300 [docs]=240 [build]=400 [tests]=500 [doctests]=200 [benches]=240 [fuzz]=800
-  [conform]=180 [autobahn]=360 [idle]=180 [push]=120 [instructions]=180 [interop]=240 [browser]=400 [proxies]=240
+  [conform]=180 [autobahn]=360 [idle]=180 [push]=120 [attacks]=180 [instructions]=180 [interop]=240 [browser]=400 [proxies]=240
 )
 
 # ── The steps ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -48,6 +48,29 @@ step_autobahn() { cargo loadtest autobahn --profile quick; }
 step_idle()     { cargo loadtest idle --bytes-max 512; }
 # What is judged here is that every message comes once, in order, in every way; not how fast.
 step_push()     { cargo loadtest push --subscribers 50 --rate 50 --seconds 1 --warmup 0.2 --late-max 1 --waited-max 1; }
+# Each attack in small: nothing of the bystanders' is lost, memory, descriptors and threads keep their bounds. Times are
+# left out of it, since others may use the machine.
+step_attacks() {
+  local passed=0 failed=0 attack
+  while read -r attack; do
+    # shellcheck disable=SC2086 # it is several words
+    if cargo loadtest $attack --quiet 0.5 --p99-floor 10000 </dev/null; then
+      passed=$((passed + 1))
+    else
+      failed=$((failed + 1))
+    fi
+  done <<'END'
+stall --members 200 --rate 200 --seconds 1
+herd --connections 1000
+slowloris --connections 20
+bomb --seconds 2
+flood --seconds 0.5
+soak --minutes 0.05 --rate 1000
+END
+  echo "$passed passed, $failed failed, 0 skipped"
+  [ "$failed" = 0 ]
+}
+
 step_benches()  { cargo test --benches --locked; }
 step_instructions() { benches/count.sh; }
 step_proxies()  { cargo test --test proxies --locked; }
@@ -119,6 +142,7 @@ count_fuzz()     { count_plain "$1" | skips_fail; }
 count_conform()  { count_plain "$1" | skips_fail; }
 count_idle()     { count_plain "$1" | skips_fail || { grep -q bytes "$1" && count_exit "$@"; }; }
 count_push()     { count_exit "$@"; }
+count_attacks()  { count_plain "$1" | skips_fail; }
 count_instructions() { count_plain "$1" | skips_fail; }
 count_interop()  { count_node "$1" | skips_fail; }
 count_proxies()  { count_cargo "$1"; }
