@@ -34,6 +34,12 @@ const GROWTH_EACH: u64 = 64 * 1024;
 /// What it may vary by whatever their number is.
 const GROWTH: u64 = 8 << 20;
 
+/// What a slow reader may cost a server whose bounds are not known: its answers wait for it, and its requests.
+const FOREIGN_GROWTH_EACH: u64 = 3 << 20;
+
+/// For what a slow reader has not read: less than any deadline.
+const LAST_LOOK: Duration = Duration::from_millis(700);
+
 /// Bytes that a slow reader asks for: more than the kernel keeps for it.
 const ASKED_BYTES: usize = 1 << 20;
 
@@ -179,6 +185,7 @@ pub(super) fn round(options: &Options, ground: &Ground) -> Result<Round, String>
         swarm: Swarm::new().map_err(|error| error.to_string())?,
         sufferers: Sufferers::default(),
         deadline: deadline(options, ground),
+        is_ours: ground.is_ours(),
     };
     play(&options.common, ground, ground.crowd(&options.common), &mut slow)
 }
@@ -188,6 +195,7 @@ struct Slow<'a> {
     swarm: Swarm,
     sufferers: Sufferers,
     deadline: f64,
+    is_ours: bool,
 }
 
 /// A slow connection.
@@ -196,8 +204,8 @@ struct Sufferer {
     id: PeerId,
     /// When it was connected.
     since: Option<Instant>,
-    /// How long it lived, and how it ended.
-    ended: Option<(Duration, Ending)>,
+    /// How long it lived.
+    ended: Option<Duration>,
     trickled: usize,
 }
 
@@ -205,10 +213,10 @@ struct Sufferer {
 struct Sufferers(Vec<Sufferer>);
 
 impl Sufferers {
-    fn end(&mut self, seat: usize, ending: Ending) {
+    fn end(&mut self, seat: usize) {
         let one = &mut self.0[seat];
         let lived = one.since.map_or(Duration::ZERO, |since| since.elapsed());
-        one.ended.get_or_insert((lived, ending));
+        one.ended.get_or_insert(lived);
     }
 
     fn are_all_ended(&self) -> bool {
@@ -223,8 +231,8 @@ impl Workload for Sufferers {
 
     fn message(&mut self, _: &mut Peer, _: Message<'_>, _: Instant) {}
 
-    fn ended(&mut self, peer: &mut Peer, ending: Ending) {
-        self.end(peer.seat, ending);
+    fn ended(&mut self, peer: &mut Peer, _: Ending) {
+        self.end(peer.seat);
     }
 }
 
@@ -234,7 +242,10 @@ impl Attack for Slow<'_> {
     }
 
     fn growth_max(&self) -> u64 {
-        GROWTH + GROWTH_EACH * u64::from(self.options.connections) * kinds(self.options).count() as u64
+        let all: u64 = kinds(self.options)
+            .map(|kind| if kind.sips() && !self.is_ours { FOREIGN_GROWTH_EACH } else { GROWTH_EACH })
+            .sum();
+        GROWTH + all * u64::from(self.options.connections)
     }
 
     fn strike(&mut self, ground: &Ground, _: &mut dyn FnMut(&'static str)) -> Result<(), String> {
@@ -251,15 +262,17 @@ impl Attack for Slow<'_> {
             self.swarm.turn_until(due, &mut self.sufferers).map_err(|error| error.to_string())?;
             self.note_hung_up();
         }
-        Ok(())
+        self.look_behind_what_is_unread()
     }
 
     fn finish(&mut self, _: &Heard, _: &Course) -> Result<Outcome, String> {
         let mut outcome = Outcome::default();
         for kind in kinds(self.options) {
             let all = self.sufferers.0.iter().filter(|one| one.kind == kind);
-            let lives: Vec<Duration> =
-                all.clone().filter_map(|one| one.ended.as_ref().map(|(lived, _)| *lived)).collect();
+            let most = Duration::from_secs_f64(self.deadline + TOLERANCE);
+            // Of who does not read the end is seen only in the last look.
+            let in_time = |lived: &Duration| kind.sips() || *lived <= most;
+            let lives: Vec<Duration> = all.clone().filter_map(|one| one.ended).filter(in_time).collect();
             let (count, ended) = (all.count(), lives.len());
             let seconds = |life: Option<&Duration>| life.map_or(0.0, Duration::as_secs_f64);
             let (first, last) = (seconds(lives.iter().min()), seconds(lives.iter().max()));
@@ -323,13 +336,29 @@ impl Slow<'_> {
         }
     }
 
+    /// The end may stand behind what the kernel holds for who does not read: they read now, and either it comes at once, or the
+    /// server is still there.
+    fn look_behind_what_is_unread(&mut self) -> Result<(), String> {
+        let end = Instant::now() + LAST_LOOK;
+        let ids: Vec<PeerId> =
+            self.sufferers.0.iter().filter(|one| one.ended.is_none()).map(|one| one.id).collect();
+        for id in ids {
+            self.swarm.peer(id).into_iter().for_each(|peer| peer.stall(false));
+            self.swarm.visit(id, &mut self.sufferers);
+        }
+        while !self.sufferers.are_all_ended() && Instant::now() < end {
+            self.swarm.turn_until(end, &mut self.sufferers).map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
     /// Who does not read does not see the end among what it has not read; the poller has told it.
     fn note_hung_up(&mut self) {
         for seat in 0..self.sufferers.0.len() {
             let one = &self.sufferers.0[seat];
             let id = one.id;
             if one.ended.is_none() && self.swarm.peer(id).is_some_and(|peer| peer.has_hung_up()) {
-                self.sufferers.end(seat, Ending::Lost(std::io::ErrorKind::UnexpectedEof));
+                self.sufferers.end(seat);
                 self.swarm.cut(id, crate::reactor::Cut::Fin);
             }
         }
