@@ -1,6 +1,6 @@
 //! A listening socket.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -8,6 +8,7 @@ use mio::net::{TcpListener, UnixListener};
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::accept::{Accepted, Acceptor};
 use super::address::{Address, Listen};
 use super::socket::Socket as Connected;
 use super::unix::{self, SocketFile};
@@ -18,10 +19,7 @@ use crate::limits::Limits;
 pub(super) struct Listener {
     socket: Listening,
     listen: Listen,
-    /// An edge has announced connections, and no accept has found the end of them.
-    ready: bool,
-    /// When to try again after an error that passes with time.
-    retry_at: Option<Instant>,
+    acceptor: Acceptor,
 }
 
 /// A socket that listens.
@@ -40,21 +38,7 @@ impl Listening {
     }
 }
 
-/// What one accept gave.
-pub(super) enum Accepted {
-    Stream(Connected),
-    /// That one is lost; the next may do better.
-    Failed,
-    /// There is no descriptor for it; it still waits.
-    NoDescriptor,
-    Nothing,
-}
-
 impl Listener {
-    /// errno(3): the process, or the system, has as many open files as it may have.
-    const EMFILE: i32 = 24;
-    const ENFILE: i32 = 23;
-
     /// Listens. Where the port is chosen here, [`Listener::listen`] has it; a file is made with the permissions `mode`.
     pub(super) fn bind(mut listen: Listen, mode: u32, limits: &Limits) -> io::Result<Self> {
         let refused = |error: io::Error| {
@@ -71,7 +55,7 @@ impl Listener {
         if let Listening::Tcp(tcp) = &socket {
             listen.address = Address::Tcp(tcp.local_addr()?);
         }
-        Ok(Self { socket, listen, ready: true, retry_at: None })
+        Ok(Self { socket, listen, acceptor: Acceptor::default() })
     }
 
     /// Where it listens, and for what.
@@ -87,56 +71,27 @@ impl Listener {
     }
 
     pub(super) fn mark_ready(&mut self) {
-        self.ready = true;
+        self.acceptor.mark_ready();
     }
 
     /// Whether accepting is worth a try without another event.
     pub(super) fn is_ready(&self) -> bool {
-        self.ready && self.retry_at.is_none()
+        self.acceptor.is_ready()
     }
 
     /// How long until the next try after an error.
     pub(super) fn sleep(&self, now: Instant) -> Option<Duration> {
-        self.retry_at.map(|at| at.saturating_duration_since(now))
+        self.acceptor.sleep(now)
     }
 
-    pub(super) fn accept(&mut self, now: Instant, pause: Duration) -> Accepted {
-        if self.retry_at.is_some_and(|at| at > now) || !self.ready {
-            return Accepted::Nothing;
-        }
-        self.retry_at = None;
-        match self.socket.accept() {
-            Ok(stream) => Accepted::Stream(stream),
-            Err(error) => match error.kind() {
-                ErrorKind::WouldBlock => {
-                    self.ready = false;
-                    Accepted::Nothing
-                }
-                // Errors of the one connection, which accept(2) passes on; the others are waiting behind it.
-                ErrorKind::Interrupted
-                | ErrorKind::ConnectionAborted
-                | ErrorKind::ConnectionReset
-                | ErrorKind::HostUnreachable
-                | ErrorKind::NetworkUnreachable
-                | ErrorKind::NetworkDown
-                | ErrorKind::TimedOut => Accepted::Failed,
-                // The listener stays ready, and no edge will say so again.
-                _ => {
-                    self.retry_at = Some(now + pause);
-                    match error.raw_os_error() {
-                        Some(Self::EMFILE | Self::ENFILE) => Accepted::NoDescriptor,
-                        Some(_) | None => Accepted::Failed,
-                    }
-                }
-            },
-        }
+    pub(super) fn accept(&mut self, now: Instant, pause: Duration) -> Accepted<Connected> {
+        self.acceptor.accept(now, pause, || self.socket.accept())
     }
 
     /// Tells the one that waits longest that it cannot be served, with a descriptor that has just been freed for it;
     /// says whether that could be done.
     pub(super) fn turn_away(&mut self) -> bool {
-        let Ok(mut stream) = self.socket.accept() else { return false };
-        self.retry_at = None;
+        let Some(mut stream) = self.acceptor.turn_away(|| self.socket.accept()) else { return false };
         if !self.listen.is_tls {
             let mut answer = Vec::new();
             Response::from(Refusal::Unavailable("too many open files")).write(&mut answer, false, true);

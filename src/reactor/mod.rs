@@ -1,5 +1,6 @@
 //! The only I/O: sleep until a socket is ready, say so to the engine, let it take a turn.
 
+pub mod accept;
 mod address;
 pub mod inbox;
 mod listener;
@@ -25,9 +26,10 @@ use crate::engine::{Engine, Rules};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::proxy::networks::Networks;
+use accept::Accepted;
 pub use address::{Address, Listen};
 use inbox::Inbox;
-use listener::{Accepted, Listener};
+use listener::Listener;
 use proxied::Proxied;
 use signals::Signals;
 use socket::{Socket, Stream};
