@@ -1,6 +1,6 @@
 //! One room: its log, its members, and who waits for either.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::encoding::Wire;
@@ -27,8 +27,8 @@ pub(super) struct Room {
     pub(super) crowded: bool,
     /// Publishers that wait for the walk.
     pub(super) waiting: Vec<ConnId>,
-    /// Requests that wait for a publication.
-    pub(super) listeners: HashSet<ConnId>,
+    /// Requests that wait for a publication; woken in one order, so that a simulated run can be replayed.
+    pub(super) listeners: BTreeSet<ConnId>,
     pub(super) roll: Option<Box<Roll>>,
     pub(super) keys: Option<Box<Keys>>,
     /// What happens to slow members.
@@ -52,7 +52,7 @@ impl Room {
             active: false,
             crowded: false,
             waiting: Vec::new(),
-            listeners: HashSet::new(),
+            listeners: BTreeSet::new(),
             roll: None,
             keys: None,
             lag: Lag::Close,

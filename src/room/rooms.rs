@@ -318,7 +318,7 @@ impl Rooms {
             return Err(NotPublished::Behind);
         }
         let position = room.append(message, is_notice, author, self.now_ms, press);
-        self.woken.extend(room.listeners.drain());
+        self.woken.extend(std::mem::take(&mut room.listeners));
         if !room.active && !room.members.is_empty() {
             room.active = true;
             room.members.begin_circle(room.log.head());
