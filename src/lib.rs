@@ -55,6 +55,8 @@ pub mod input;
 pub mod limits;
 pub mod metrics;
 pub mod outbound;
+#[doc(hidden)]
+pub mod planted;
 pub mod proxy;
 pub mod reactor;
 pub mod room;

@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind, Write};
 
 use bytes::{Buf, Bytes};
 
+use crate::planted::{Fault, is_planted};
 use crate::room::encoding::Encoding;
 use crate::spare::Spares;
 use crate::ws::close::CloseReason;
@@ -126,7 +127,12 @@ impl Outbound {
     pub fn push_close(&mut self, reason: Option<&CloseReason>) {
         if !self.sealed {
             let payload = reason.map(CloseReason::encode).unwrap_or_default();
-            self.push_message(Opcode::Close, false, &payload);
+            match &mut self.queue {
+                Some(queue) if is_planted(Fault::CloseOvertakesReplies) => {
+                    write_frame(&mut queue.control, Opcode::Close, false, &payload);
+                }
+                _ => self.push_message(Opcode::Close, false, &payload),
+            }
             self.sealed = true;
         }
     }
@@ -216,7 +222,7 @@ impl Queue {
         }
         if !self.control.is_empty() {
             // A response comes before the first frame, so also before a Pong to a Ping that came with the request.
-            let whole = self.whole;
+            let whole = if is_planted(Fault::ControlInsideFrame) { 0 } else { self.whole };
             if !self.flush_replies(socket, whole)? || !self.flush_control(socket)? {
                 return Ok(false);
             }
@@ -242,7 +248,9 @@ impl Queue {
         if end <= self.sent {
             return Ok(true);
         }
-        self.sent += write_some(socket, &self.replies[self.sent..end])?;
+        let sent = write_some(socket, &self.replies[self.sent..end])?;
+        let is_lost = is_planted(Fault::ShortWriteCountsAsWhole) && sent > 0;
+        self.sent = if is_lost { end } else { self.sent + sent };
         let all = self.sent == end;
         if self.sent == self.replies.len() {
             self.replies.clear();

@@ -6,6 +6,7 @@ use crate::conn::Stage;
 use crate::http::response::Refusal;
 use crate::id::ConnId;
 use crate::metrics::memory::Class;
+use crate::planted::{Fault, is_planted};
 use crate::timer::Tick;
 use crate::ws::close::{CloseCode, CloseReason};
 use crate::ws::deflate::{Deflater, Inflater};
@@ -87,6 +88,8 @@ impl<H: Handler, T: Transport> Engine<H, T> {
                 | Stage::Closing
                 | Stage::Closed => self.lose(id),
             }
+        } else if is_planted(Fault::DeadlineForgotten) {
+            return;
         }
         self.schedule(id);
     }

@@ -9,6 +9,7 @@ use super::{Engine, Shared, Transport, get};
 use crate::conn::{Closed, ClosedBy, Event, Stage};
 use crate::id::ConnId;
 use crate::input::Input;
+use crate::planted::{Fault, is_planted};
 use crate::proxy::forwarded::Announced;
 use crate::timer::Tick;
 use crate::ws::close::CloseReason;
@@ -273,6 +274,9 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         if let Some(parked) = peer.conn.take_parked() {
             self.shared.rooms.unlisten(&parked.room, id);
         }
+        if is_planted(Fault::LeaveForgottenOnLoss) {
+            peer.memberships.clear();
+        }
         match peer.conn.lost() {
             Some(closed) => self.end(id, closed),
             None => leave_all(peer, &mut self.shared),
@@ -343,7 +347,8 @@ fn fill<T: Read, S>(peer: &mut Peer<T, S>, buffer: &mut [u8]) -> Fill {
                 return Fill::End;
             }
             Ok(len) => {
-                peer.readable = len == buffer.len() || peer.hung_up;
+                peer.readable =
+                    len == buffer.len() || (peer.hung_up && !is_planted(Fault::EndOfInputForgotten));
                 return Fill::Bytes(len);
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}

@@ -3,6 +3,8 @@
 use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
+use crate::planted::{Fault, is_planted};
+
 /// Whether somebody may be waiting at a listener.
 #[derive(Debug)]
 pub struct Acceptor {
@@ -80,6 +82,9 @@ impl Acceptor {
                 // The listener stays ready, and no edge will say so again.
                 _ => {
                     self.retry_at = Some(now + pause);
+                    if is_planted(Fault::NoRetryAfterEmfile) {
+                        (self.ready, self.retry_at) = (false, None);
+                    }
                     match error.raw_os_error() {
                         Some(Self::EMFILE | Self::ENFILE) => Accepted::NoDescriptor,
                         Some(_) | None => Accepted::Failed,

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
+use crate::planted::{Fault, is_planted};
 /// A place in a log: the offset of the last publication before it; 0 before the first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cursor(u64);
@@ -268,7 +269,8 @@ impl Lane {
                 Bytes::copy_from_slice(&self.open[open])
             }
         });
-        (Cursor(self.tail.0 + at as u64 + 1), rest)
+        let skipped = u64::from(is_planted(Fault::CursorSkipsOne) && rest.is_some());
+        (Cursor((self.tail.0 + at as u64 + 1 + skipped).min(self.head.0)), rest)
     }
 
     /// Lets go of the chunks that lie wholly before `cursor`.

@@ -9,6 +9,7 @@ use super::encoding::{Encoding, Publication, Wire};
 use super::lane::{Cursor, Lane, Pending};
 use super::position::{Position, Start};
 use super::press::Press;
+use crate::planted::{Fault, is_planted};
 use crate::ws::frame::{Opcode, header_len, write_frame};
 use crate::ws::message::Message;
 
@@ -264,6 +265,7 @@ impl Log {
             Start::Since { position, or_last } => {
                 let cursor = Cursor::after(position.offset);
                 match position.epoch == self.epoch && cursor >= tail && cursor <= self.head() {
+                    true if is_planted(Fault::ResumeRepeatsOne) => (last(1).min(cursor), true),
                     true => (cursor, true),
                     false => (last(or_last), false),
                 }

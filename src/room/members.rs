@@ -5,6 +5,7 @@ use slab::Slab;
 use super::encoding::Wire;
 use super::lane::Cursor;
 use crate::id::ConnId;
+use crate::planted::{Fault, is_planted};
 
 /// One connection in one room.
 #[derive(Debug)]
@@ -83,6 +84,9 @@ impl Members {
 
     pub(super) fn remove(&mut self, slot: usize) -> Option<Member> {
         let member = self.slots.try_remove(slot)?;
+        if is_planted(Fault::WalkSkipsOneAfterLeave) && slot < self.walk.at {
+            self.walk.at += 1;
+        }
         self.lagging -= usize::from(member.lagging);
         while self.high > 0 && !self.slots.contains(self.high - 1) {
             self.high -= 1;

@@ -1,5 +1,7 @@
 //! Masking of client payloads, RFC 6455 §5.3.
 
+use crate::planted::{Fault, is_planted};
+
 /// The key of one frame and how far into it the payload has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mask {
@@ -24,7 +26,9 @@ impl Mask {
             *byte ^= key;
         }
         // §5.3: octet i of the payload meets octet i mod 4 of the key; words of 8 do not move the phase.
-        self.key = self.key.rotate_right(8 * (rest.len() % 4) as u32);
+        if !is_planted(Fault::MaskPhaseLost) {
+            self.key = self.key.rotate_right(8 * (rest.len() % 4) as u32);
+        }
     }
 }
 
