@@ -1,0 +1,38 @@
+//! Faults planted in the server one at a time: the simulator finds each, and finds nothing where there is none.
+
+use fanline::planted::{Fault, plant};
+
+use crate::plan::Plan;
+use crate::{STEPS, run};
+
+/// In so many runs each is found.
+const RUNS: u64 = 60;
+
+/// The first of the runs that fails, and how.
+fn first_found(fault: Option<Fault>) -> Option<(u64, String)> {
+    plant(fault);
+    let found = (1..=RUNS).find_map(|seed| Some((seed, run(&Plan::whole(seed, STEPS)).err()?.words)));
+    plant(None);
+    found
+}
+
+#[test]
+fn each_planted_fault_is_found_within_sixty_runs() {
+    assert!(Fault::ALL.len() >= 10);
+    let mut missed = Vec::new();
+    for fault in Fault::ALL {
+        match first_found(Some(*fault)) {
+            Some((seed, words)) => {
+                let words = words.lines().nth(1).unwrap_or_default();
+                println!("{fault:?} is found in run {seed}: {words:.100}");
+            }
+            None => missed.push(fault),
+        }
+    }
+    assert!(missed.is_empty(), "not found in {RUNS} runs: {missed:?}");
+}
+
+#[test]
+fn without_a_fault_the_same_runs_pass() {
+    assert_eq!(first_found(None), None);
+}
