@@ -21,6 +21,12 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             );
             let owes = !peer.outbound.is_empty();
             assert!(!owes || !peer.writable || peer.owing, "what can be sent is queued to be sent");
+            assert!(
+                !peer.lagging || !peer.writable || peer.owing,
+                "who lags waits for its socket, or its turn"
+            );
+            let has_input = peer.readable || !peer.unread.is_empty();
+            assert!(!has_input || !peer.may_read() || peer.reading, "what can be read is queued to be read");
         }
         self.check_memory();
     }

@@ -140,6 +140,22 @@ fn a_decision_that_never_comes_is_503() {
 }
 
 #[test]
+fn who_is_told_that_the_decision_took_too_long_is_still_read_to_its_end() {
+    let mut world = World::new(Limits::default());
+    let (quits, talks) = (world.connect(), world.connect());
+    world.send(quits, handshake("/a/later").as_bytes());
+    world.send(talks, handshake("/b/later").as_bytes());
+    world.turn();
+    world.end(quits);
+    world.send(talks, &masked(0x81, b"early"));
+    world.pass(11 * SECOND);
+    assert!(world.take(quits).starts_with(b"HTTP/1.1 503 "));
+    assert!(world.is_gone(quits), "it had ended, so nobody has to wait for it");
+    // Unread input would reset the connection when it is closed, and the reset would overtake the answer.
+    assert!(world.clients[talks].pipe.borrow().to_engine.is_empty());
+}
+
+#[test]
 fn stopping_tells_everyone_1001_and_ends_with_the_deadline() {
     let mut world = World::new(Limits::default());
     let (polite, rude, half) = (world.open("/a"), world.open("/b"), world.connect());

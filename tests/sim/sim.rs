@@ -537,6 +537,9 @@ impl Sim {
                 assert_eq!(len, position.offset, "{client:?} is not told the news of {}", wait.room);
             }
         }
+        // Each encoding has a lane, and each lane holds what it may, and what came in the last burst.
+        let held_max = ROOMS.len() * 3 * self.model.log_max * 5 / 2;
+        assert!(self.engine.rooms().log_bytes() <= held_max, "{} bytes", self.engine.rooms().log_bytes());
         for room in ROOMS {
             let there = self.engine.rooms().members(room);
             let of = |(id, of, _): &&(ConnId, String, u64)| {
