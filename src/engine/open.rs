@@ -205,6 +205,8 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         peer.outbound.push_http(|out| response.write(out, bodiless, is_last));
         if is_last {
             peer.conn.hang_up(&mut peer.outbound);
+            // What it sent while it waited for a decision is passed over, and its end is seen.
+            peer.queue_read(&mut self.readable);
         }
         peer.queue_flush(&mut self.owing);
         self.enter_phase(id);
