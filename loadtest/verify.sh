@@ -29,11 +29,11 @@ TAIL_LINES=60      # of a failed step's log
 PYTHONS=(python3 python3.14 python3.13 python3.12 python3.11)
 SKIPPED=77         # the exit code that says "could not run here, and why is in the log"
 
-STEPS=(fmt clippy docs build tests doctests benches conform autobahn idle push attacks instructions interop browser proxies fuzz)
+STEPS=(fmt clippy docs build tests sim doctests benches conform autobahn idle push attacks instructions interop browser proxies fuzz)
 
 # Seconds a step may take, were it alone on a small machine; compiling from nothing is in them.
 declare -A LIMIT=(
-  [setup]=400 [fmt]=60 [clippy]=300 [docs]=240 [build]=400 [tests]=500 [doctests]=200 [benches]=240 [fuzz]=800
+  [setup]=400 [fmt]=60 [clippy]=300 [docs]=240 [build]=400 [tests]=500 [sim]=240 [doctests]=200 [benches]=240 [fuzz]=800
   [conform]=180 [autobahn]=360 [idle]=180 [push]=120 [attacks]=180 [instructions]=180 [interop]=240 [browser]=400 [proxies]=240
 )
 
@@ -108,6 +108,9 @@ step_tests() {
   fi
 }
 
+# The simulator finds each of the faults that can be planted; a build of its own, so that the others have none of them.
+step_sim() { cargo test --package fanline --features planted-faults --test sim --locked fault; }
+
 step_interop() {
   export FANLINE PYTHON
   FANLINE=$(server_binary) || return
@@ -147,6 +150,7 @@ count_instructions() { count_plain "$1" | skips_fail; }
 count_interop()  { count_node "$1" | skips_fail; }
 count_proxies()  { count_cargo "$1"; }
 count_browser()  { count_node "$1" | skips_fail; }
+count_sim()      { count_cargo "$1"; }
 count_tests()    { count_nextest "$1" || count_cargo "$1"; }
 count_autobahn() { if [ "$2" = "$SKIPPED" ]; then echo "0 0 1"; else count_plain "$1" || count_cases "$1"; fi; }
 
@@ -409,7 +413,7 @@ main() {
   for name in "${steps[@]}"; do
     [ -n "${LIMIT[$name]:-}" ] || { echo "no step is named $name; there are: ${STEPS[*]}" >&2; exit 2; }
     case $name in
-      fmt | clippy | docs | build | tests | doctests | benches) first+=("$name") ;;
+      fmt | clippy | docs | build | tests | sim | doctests | benches) first+=("$name") ;;
       interop | browser | proxies) web+=("$name") ;;
       fuzz) fuzz+=("$name") ;;
       *) rest+=("$name") ;;

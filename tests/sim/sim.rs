@@ -162,8 +162,11 @@ impl Sim {
         self.engine.check_invariants();
         self.absorb();
         let has_read = self.read();
-        self.active.retain(|at| {
-            let client = &self.clients[*at];
+        let Self { active, clients, now, .. } = self;
+        active.retain(|at| {
+            let client = &mut clients[*at];
+            let is_full = !client.wire.borrow().has_room();
+            client.full_since = client.full_since.or(Some(*now)).filter(|_| is_full);
             let wire = client.wire.borrow();
             !wire.is_dropped || !wire.to_client.is_empty() && client.vanished.is_none()
         });
@@ -566,14 +569,15 @@ impl Sim {
                 assert!(!is_late || wire.is_dropped || wire.is_clogged, "{client:?} waits for too long");
             }
             // Whose kernel still takes bytes is taken for alive by all that a server can see of a reader of events.
-            let may_last = client.kind == Kind::Reader && wire.has_room();
+            let may_last = client.kind == Kind::Reader && client.full_since.is_none();
             if let Some(since) = client.vanished.filter(|_| !may_last && !wire.is_dropped) {
+                let since = since.max(client.connected).max(client.full_since.unwrap_or(since));
                 let most = match client.is_open && client.kind == Kind::Socket {
                     true => limits.ping_interval + limits.pong_deadline + limits.close_deadline * 2,
                     // Several questions may be waiting one behind the other.
                     false => Duration::from_secs(130 + 20 * client.asked as u64),
                 };
-                let late = self.now - since.max(client.connected);
+                let late = self.now - since;
                 assert!(late < most, "{client:?} vanished {late:?} ago");
             }
         }
