@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use fanline::engine::Command;
+use fanline::ws::extension::negotiate_deflate;
 use fanline::{CloseCode, CloseReason, ConnId, OwnedMessage, Refusal};
 
 use crate::client::{Appetite, Client, Kind, handshake, masked};
@@ -21,6 +22,7 @@ impl Sim {
             50..57 => self.join_or_leave(),
             57..61 => self.echo(),
             61..65 => self.ping(),
+            65..68 if self.rng.u8(..4) == 0 => self.expire(),
             65..68 => self.close(),
             68..71 => self.violate(),
             71..79 => self.change_appetite(),
@@ -34,6 +36,7 @@ impl Sim {
             94 => self.fail_to_accept(),
             95..97 => self.decide(),
             97..99 => self.let_time_pass(),
+            _ if self.rng.bool() => self.reload(),
             _ => self.jump(),
         }
     }
@@ -88,8 +91,16 @@ impl Sim {
 
     /// A message as one frame, or as several with others in between.
     fn frames(&mut self, at: usize, text: &str, is_binary: bool) -> Vec<u8> {
-        let opcode = if is_binary { 2 } else { 1 };
+        let mut opcode = if is_binary { 2 } else { 1 };
         let mut rest = text.as_bytes();
+        let params = self.clients[at].deflate.filter(|_| self.rng.bool());
+        if let Some(compressed) = params.and_then(|params| self.deflater.deflate(params, rest)) {
+            opcode |= 0x40;
+            rest = compressed;
+            *self.counts.entry("compressed").or_default() += 1;
+        }
+        let rest = rest.to_vec();
+        let mut rest = rest.as_slice();
         if self.rng.u8(..3) > 0 {
             return masked(0x80 | opcode, rest, self.rng.u32(..));
         }
@@ -138,9 +149,15 @@ impl Sim {
             path.push_str(&format!("join={}", self.join_words().replace(' ', "+")));
         }
         let mut head = handshake(&path);
+        let offer = "permessage-deflate; client_max_window_bits";
+        if self.rng.u8(..3) == 0 {
+            head = head.replace("Host: x\r\n", &format!("Host: x\r\nSec-WebSocket-Extensions: {offer}\r\n"));
+            let agreed = negotiate_deflate([offer.as_bytes()].into_iter()).unwrap();
+            self.clients[at].deflate = agreed.filter(|_| self.may_deflate);
+        }
         match self.rng.u8(..20) {
             0 => {
-                head = handshake(&format!("{path}&refuse"));
+                head = head.replace(&path, &format!("{path}&refuse"));
                 self.clients[at].doom = Some(403);
             }
             1 => {
@@ -267,6 +284,12 @@ impl Sim {
         self.note(format!("client {at} pings, {} are out", self.clients[at].pings.len()));
     }
 
+    fn expire(&mut self) {
+        let Some(at) = self.speaker() else { return };
+        let text = format!("expire {}", [0_u64, 2_000, 30_000, 9_999_999_999][self.rng.usize(..4)]);
+        self.say(at, text);
+    }
+
     fn close(&mut self) {
         let Some(at) = self.speaker() else { return };
         let key = self.rng.u32(..);
@@ -291,7 +314,7 @@ impl Sim {
         message_inside.extend(masked(0x81, b"b", key));
         let rows: [(u16, Vec<u8>); 13] = [
             (1002, b"\x81\x02hi".to_vec()),
-            (1002, masked(0xc1, b"hi", key)),
+            (1002, masked(0xa1, b"hi", key)),
             (1002, masked(0x83, b"hi", key)),
             (1002, masked(0x09, b"hi", key)),
             (1002, masked(0x89, &[b'p'; 126], key)),
@@ -460,6 +483,7 @@ impl Sim {
             self.clients[at].doom = Some(403);
             self.engine.apply(Command::Refuse(id, Refusal::Forbidden("not you").into()));
         }
+        self.absorb();
     }
 
     fn let_time_pass(&mut self) {
@@ -469,6 +493,18 @@ impl Sim {
         };
         self.note(format!("{ms} ms pass"));
         self.pass(Duration::from_millis(ms));
+    }
+
+    /// Somebody changes the limits while everything goes on.
+    fn reload(&mut self) {
+        let (walk_slice, flush_budget) = (self.rng.usize(1..6), self.rng.usize(1..8));
+        let (read_budget, high) = (self.rng.usize(200..10_000), self.rng.usize(2_000..40_000));
+        self.note(format!("limits change: {walk_slice}, {flush_budget}, {read_budget}, {high}"));
+        self.engine.reload(|_, rules| {
+            (rules.limits.walk_slice, rules.limits.flush_budget) = (walk_slice, flush_budget);
+            (rules.limits.read_budget, rules.limits.outbound_bytes_high) = (read_budget, high);
+        });
+        self.limits = self.engine.limits().clone();
     }
 
     /// The machine sleeps for hours, or so it seems.

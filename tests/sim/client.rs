@@ -7,6 +7,8 @@ use std::time::Instant;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use fanline::ws::deflate::Inflater;
+use fanline::ws::extension::DeflateParams;
 use fanline::{ConnId, Encoding, Start};
 
 use crate::model::{Item, Model, Reading};
@@ -52,6 +54,8 @@ pub struct Client {
     /// Since when it neither says nor takes anything.
     pub vanished: Option<Instant>,
     pub connected: Instant,
+    /// When it is closed with 4401.
+    pub expires_ms: Option<u64>,
     /// Since when the server can write no more to it.
     pub full_since: Option<Instant>,
     /// It has been answered 101, or 200 with events.
@@ -83,6 +87,8 @@ pub struct Client {
     pub waits: Option<Wait>,
     /// Whether its first event says that something is missing.
     pub is_reset: Option<bool>,
+    /// What it and the server agree on about compression.
+    pub deflate: Option<DeflateParams>,
     bytes: Vec<u8>,
 }
 
@@ -124,6 +130,7 @@ impl Client {
             vanished: None,
             connected: now,
             full_since: None,
+            expires_ms: None,
             is_open: false,
             is_told: false,
             is_leaving: false,
@@ -140,6 +147,7 @@ impl Client {
             answered: 0,
             waits: None,
             is_reset: None,
+            deflate: None,
             bytes: Vec::new(),
         }
     }
@@ -154,6 +162,11 @@ impl Client {
             && self.doom.is_none()
             && self.close_sent.is_none()
             && self.closed.is_none()
+    }
+
+    /// Whether nothing can have made it leave its rooms without a word to the handler.
+    pub fn is_well(&self, now_ms: u64) -> bool {
+        !self.is_troubled && !self.wire.borrow().is_reset && self.expires_ms.is_none_or(|at| at > now_ms)
     }
 
     pub fn send(&mut self, bytes: &[u8]) {
@@ -213,7 +226,10 @@ impl Client {
         }
         self.answered += 1;
         match (status, self.kind) {
-            (101, Kind::Socket) | (200, Kind::Reader) => self.is_open = true,
+            (101, Kind::Socket) | (200, Kind::Reader) => {
+                self.is_open = true;
+                assert_eq!(head.contains("permessage-deflate"), self.deflate.is_some(), "{head}");
+            }
             (200, Kind::Asker) => {
                 assert_eq!(Some(body.trim_end()), self.direct.pop_front().as_deref().map(str::trim_end));
             }
@@ -275,6 +291,10 @@ impl Client {
                 None
             }
             0x81 | 0x82 => self.message(first == 0x82, payload, model),
+            0xc1 | 0xc2 if self.deflate.is_some() => {
+                let whole = Inflater::default().inflate(&payload, 1 << 20).expect("it inflates");
+                self.message(first == 0xc2, whole, model)
+            }
             _ => panic!("client {} got a frame that begins with {first:#x}: {payload:?}", self.at),
         })
     }
@@ -299,6 +319,8 @@ impl Client {
                 let lag = self.readings.iter().map(|reading| reading.lag(model)).max().unwrap_or(0);
                 assert!(lag * 10 >= model.log_max * 4, "{self:?}: 1013, {lag} bytes behind");
             }
+            // That it is not too early, the end of the connection shows.
+            4401 => assert!(self.expires_ms.is_some(), "{self:?}"),
             code => {
                 let is_echo = self.close_sent == Some(code);
                 assert!(is_echo || self.causes.contains(&code), "{self:?}: why {code}?");

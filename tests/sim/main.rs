@@ -157,7 +157,9 @@ fn nothing_is_lost_doubled_or_left_over_whatever_the_network_does() {
 }
 
 /// What 500 runs must have seen, or they see less than they should.
-const HAPPENS: [&str; 9] = [
+const HAPPENS: [&str; 11] = [
+    "expired",
+    "compressed",
     "joined",
     "resumed",
     "not resumed",

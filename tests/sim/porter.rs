@@ -52,6 +52,8 @@ pub enum Told {
         epoch: u64,
         now_ms: u64,
     },
+    /// What it proved is good until then, in milliseconds since 1970.
+    Expires(ConnId, u64),
     /// It begins the closing handshake.
     Closing(ConnId, u16),
     Closed(ConnId, Closed),
@@ -272,6 +274,11 @@ impl Handler for Porter {
             "echo" => {
                 let len = words.rsplit(' ').next().and_then(|len| len.parse().ok()).unwrap_or(0);
                 self.send(ctx, format!("!echo {words} {}", "e".repeat(len)));
+            }
+            "expire" => {
+                let at_ms = ctx.now_ms() + words.parse().unwrap_or(0);
+                ctx.expire_at(at_ms);
+                self.tell(Told::Expires(id, at_ms));
             }
             "bye" => {
                 let code = words.parse().unwrap_or(4001);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fanline::engine::{Engine, Rules};
+use fanline::ws::deflate::Deflater;
 use fanline::{
     ClosedBy, ConnId, Encoding, Join, Joined, Limits, Metrics, NotPublished, Position, Refusal, Response,
 };
@@ -35,6 +36,9 @@ pub struct Sim {
     /// Members whom the log has passed, as far as is known.
     passed: u64,
     pub door: Door,
+    /// Whether the server agrees to compression.
+    pub may_deflate: bool,
+    pub deflater: Deflater,
     /// What this step draws.
     pub rng: fastrand::Rng,
     /// In this step the network does what it can at once.
@@ -66,7 +70,8 @@ impl Sim {
             ..Limits::default()
         };
         let (metrics, begun) = (Arc::new(Metrics::default()), Instant::now());
-        let rules = Rules { limits: limits.clone(), ..Rules::default() };
+        let rules = Rules { limits: limits.clone(), deflate: rng.bool(), ..Rules::default() };
+        let may_deflate = rules.deflate;
         let engine =
             Engine::new(Porter::default(), rules, metrics.clone(), begun, Duration::from_micros(1000));
         Self {
@@ -81,6 +86,8 @@ impl Sim {
             members: Vec::new(),
             memberships: 0,
             passed: 0,
+            may_deflate,
+            deflater: Deflater::default(),
             door: Door::new(limits.connections_max + 8),
             limits,
             rng,
@@ -292,7 +299,7 @@ impl Sim {
         self.check_deadlines(time);
     }
 
-    fn absorb(&mut self) {
+    pub fn absorb(&mut self) {
         let told = self.engine.handler().told.take();
         let passed = self.metrics.passed.get();
         if std::mem::replace(&mut self.passed, passed) < passed {
@@ -375,6 +382,7 @@ impl Sim {
                 let join = Join { start, encoding: Encoding::Events, ..Join::default() };
                 self.joined(id, &room, &join, joined, now_ms);
             }
+            Told::Expires(id, at_ms) => self.client(id).expires_ms = Some(at_ms),
             Told::Closing(id, code) => self.closes(id, code),
             Told::Closed(id, closed) => self.closed(id, &closed),
         }
@@ -385,7 +393,7 @@ impl Sim {
         // Those who were lost or passed in this turn have left without a word to the handler.
         let is_well = |id: &ConnId| {
             let client = &self.clients[self.by_id[id]];
-            client.kind == Kind::Socket && !client.is_troubled && !client.wire.borrow().is_reset
+            client.kind == Kind::Socket && client.is_well(self.now_ms())
         };
         let there = self.members.iter().find(|(id, of, _)| *of == room && is_well(id));
         assert!(!room.starts_with('k') && there.is_none(), "nobody is in {room} but {there:?}");
@@ -427,6 +435,7 @@ impl Sim {
 
     fn closed(&mut self, id: ConnId, closed: &fanline::Closed) {
         self.members.retain(|(member, ..)| *member != id);
+        let now_ms = self.now_ms();
         let client = self.client(id);
         let was_leaving = client.is_leaving;
         (client.is_told, client.is_leaving) = (false, true);
@@ -438,7 +447,8 @@ impl Sim {
                 assert!(closed.clean);
             }
             ClosedBy::Server => {
-                let is_cause = client.causes.contains(&closed.code) || closed.code == 1013;
+                let has_expired = closed.code == 4401 && client.expires_ms.is_some_and(|at| at <= now_ms);
+                let is_cause = client.causes.contains(&closed.code) || closed.code == 1013 || has_expired;
                 assert!(is_cause, "{client:?} {closed:?}");
                 let is_breach = matches!(closed.code, 1002 | 1007 | 1009);
                 assert!(!is_breach || was_leaving || client.said.is_empty(), "{client:?} {closed:?}");
@@ -454,6 +464,7 @@ impl Sim {
         self.count(match closed.by {
             ClosedBy::Peer => "closed by the peer",
             ClosedBy::Server if closed.code == 1013 => "closed 1013",
+            ClosedBy::Server if closed.code == 4401 => "expired",
             ClosedBy::Server => "closed by the server",
             ClosedBy::Loss => "lost",
         });
@@ -547,8 +558,7 @@ impl Sim {
             let there = self.engine.rooms().members(room);
             let of = |(id, of, _): &&(ConnId, String, u64)| {
                 let client = &self.clients[self.by_id[id]];
-                let wire = client.wire.borrow();
-                of == room && !client.is_troubled && !wire.is_reset && !wire.is_ended
+                of == room && client.is_well(self.now_ms()) && !client.wire.borrow().is_ended
             };
             let all = self.members.iter().filter(|(_, of, _)| of == room).count();
             let well = self.members.iter().filter(of).count();
@@ -568,6 +578,10 @@ impl Sim {
                 let is_late = self.now_ms() > wait.since_ms + wait.wait_ms + 200;
                 assert!(!is_late || wire.is_dropped || wire.is_clogged, "{client:?} waits for too long");
             }
+            let is_expired = client.expires_ms.is_some_and(|at| at + 200 < self.now_ms());
+            let is_cut_off =
+                client.is_troubled || wire.is_reset || client.is_leaving || client.closed.is_some();
+            assert!(!is_expired || is_cut_off || wire.is_dropped, "{client:?} has expired");
             // Whose kernel still takes bytes is taken for alive by all that a server can see of a reader of events.
             let may_last = client.kind == Kind::Reader && client.full_since.is_none();
             if let Some(since) = client.vanished.filter(|_| !may_last && !wire.is_dropped) {
