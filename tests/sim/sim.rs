@@ -209,7 +209,9 @@ impl Sim {
                 _ => usize::MAX,
             };
             let (bytes, grant) = (some(), some());
-            wire.travel(bytes, grant);
+            // A buffer that was full and has room again is a sign that somebody has taken something.
+            let has_vanished = self.clients[*at].vanished.is_some();
+            wire.travel(bytes, if has_vanished { usize::MAX } else { grant });
             if self.rng.u8(..50) == 0 {
                 wire.interrupts = 2;
             }
