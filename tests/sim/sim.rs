@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fanline::engine::{Engine, Rules};
+use fanline::metrics::memory::Class;
 use fanline::ws::deflate::Deflater;
 use fanline::{
     ClosedBy, ConnId, Encoding, Join, Joined, Limits, Metrics, NotPublished, Position, Refusal, Response,
@@ -645,6 +646,10 @@ impl Sim {
         assert_eq!(handler.open_count(), 0, "every one that was opened is closed");
         assert_eq!(self.metrics.opened.get(), self.metrics.ended.get());
         assert_eq!((self.engine.len(), rooms.len(), rooms.log_bytes()), (0, 0, 0), "what is left");
+        // The table of connections keeps its length; everything else is given back.
+        for class in Class::ALL.into_iter().filter(|class| *class != Class::Connections) {
+            assert_eq!(self.metrics.memory.get(class), 0, "bytes for {}", class.name());
+        }
         assert!(!self.engine.has_work(), "work is left");
         let sleep = self.engine.sleep(self.now);
         assert!(self.is_stopping || sleep.is_none(), "a timer is left: {sleep:?}");
