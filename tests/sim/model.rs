@@ -28,6 +28,8 @@ pub struct Life {
 pub struct Model {
     /// By epoch.
     pub lives: BTreeMap<u64, Life>,
+    /// The server has so little memory that it may shorten history, and end whoever holds much.
+    pub is_tight: bool,
     /// Bytes that a room holds for slow members.
     pub log_max: usize,
 }
@@ -79,6 +81,13 @@ impl Model {
         }
         Joined { position: Position { epoch, offset: from as u64 }, recovered, is_behind: from < head }
     }
+}
+
+/// What somebody was told where it starts: exactly that, or where memory is short, that something is missing.
+pub fn is_right(got: Joined, want: Joined, is_tight: bool) -> bool {
+    let is_cut = is_tight && !got.recovered && got.position.epoch == want.position.epoch;
+    let is_later = got.position.offset >= want.position.offset && is_tight && got.recovered;
+    got == want || is_cut || is_later
 }
 
 /// How many of the latest are history.
