@@ -254,12 +254,12 @@ impl Client {
         let data = field("data: ").join("\n");
         if let Some(is_reset) = self.is_reset.take() {
             let reading = &mut self.readings[0];
-            if model.is_tight && !is_reset {
+            if model.is_tight {
                 // It may have been cut short since, but then it must say so.
                 let id = field("id: ")[0].split(':').nth(1).and_then(|offset| offset.parse().ok());
                 let cursor = id.expect("an offset");
-                let is_reset = field("event: ") == ["reset"];
-                assert!(cursor == reading.cursor || is_reset || !self.resumes, "{event}");
+                let says_so = field("event: ") == ["reset"];
+                assert!(says_so || !is_reset && (cursor == reading.cursor || !self.resumes), "{event}");
                 (reading.cursor, reading.has_begun) = (cursor, true);
                 return Some(None);
             }

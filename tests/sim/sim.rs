@@ -71,7 +71,7 @@ impl Sim {
             connections_max: rng.usize(8..20),
             accept_budget: rng.usize(1..5),
             head_bytes_max: 2_000,
-            memory_budget: if is_tight { rng.usize(150_000..800_000) } else { 0 },
+            memory_budget: if is_tight { rng.usize(400_000..1_000_000) } else { 0 },
             ..Limits::default()
         };
         let (metrics, begun) = (Arc::new(Metrics::default()), Instant::now());
@@ -174,6 +174,9 @@ impl Sim {
         self.accept();
         self.engine.turn(self.now);
         self.engine.check_invariants();
+        let margin = self.limits.read_budget + 2 * self.limits.message_bytes_max;
+        let most = self.engine.memory_budget().saturating_add(margin);
+        assert!(self.metrics.memory.total() <= most, "{} bytes of {most}", self.metrics.memory.total());
         self.absorb();
         let has_read = self.read();
         let Self { active, clients, now, .. } = self;
@@ -387,8 +390,12 @@ impl Sim {
                 assert_eq!(head.offset, items.len() as u64, "{room}");
                 let news: Vec<String> = items[from..].iter().map(|item| item.text.clone()).collect();
                 let waits = is_whole && news.is_empty() && wait_ms > 0 && !has_waited;
-                let is_cut = self.model.is_tight
-                    && answer.as_ref().is_some_and(|(is_whole, got)| !is_whole && news.ends_with(got));
+                let resumes = matches!(start, fanline::Start::Since { .. });
+                let is_cut = match &answer {
+                    _ if !self.model.is_tight => false,
+                    Some((is_whole, got)) => !(resumes && *is_whole) && news.ends_with(got),
+                    None => !resumes,
+                };
                 assert!(
                     is_cut || answer == (!waits).then_some((is_whole, news)),
                     "{room} {start:?}: {answer:?}"
