@@ -53,6 +53,7 @@ pub struct Client {
     pub is_troubled: bool,
     /// Since when it neither says nor takes anything.
     pub vanished: Option<Instant>,
+    /// When it came to the door, or in.
     pub connected: Instant,
     /// When it is closed with 4401.
     pub expires_ms: Option<u64>,

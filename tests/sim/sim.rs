@@ -266,7 +266,7 @@ impl Sim {
             let expected = self.engine.next_id();
             let id = self.engine.connect(EngineEnd(client.wire.clone()), self.now);
             assert!(id.is_none_or(|id| id == expected));
-            client.id = Some(expected);
+            (client.id, client.connected) = (Some(expected), self.now);
             if id.is_some() {
                 self.by_id.insert(expected, at);
             }
