@@ -131,8 +131,14 @@ impl Porter {
         ctx.set_lag(room, lag);
         self.leave(ctx, room);
         let encoding = if encoding == "json" { Encoding::Json } else { Encoding::Raw };
-        let join =
-            Join { start: parse_start(start)?, encoding, is_quiet: quiet == "quiet", ..Join::default() };
+        let join = Join {
+            start: parse_start(start)?,
+            encoding,
+            is_quiet: quiet == "quiet",
+            // Where it was agreed; in some rooms nobody is sent what is compressed.
+            is_compressed: room.ends_with('0'),
+            ..Join::default()
+        };
         let (id, now_ms) = (ctx.id(), ctx.now_ms());
         let joined = ctx.join_as(room, &join).ok()?;
         self.tell(Told::Joined { id, room: room.to_owned(), join, joined, now_ms });

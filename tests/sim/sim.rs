@@ -587,7 +587,7 @@ impl Sim {
             }
         }
         // Each encoding has a lane, and each lane holds what it may, and what came in the last burst.
-        let held_max = ROOMS.len() * 3 * self.model.log_max * 5 / 2;
+        let held_max = ROOMS.len() * 5 * self.model.log_max * 5 / 2;
         assert!(self.engine.rooms().log_bytes() <= held_max, "{} bytes", self.engine.rooms().log_bytes());
         for room in ROOMS {
             let there = self.engine.rooms().members(room);
