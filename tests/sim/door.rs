@@ -16,6 +16,8 @@ pub struct Door {
     /// The poller will say that somebody has come, once.
     pub edge: bool,
     pub descriptors_max: usize,
+    /// Since when there are descriptors.
+    pub free_since: Option<Instant>,
     has_reserve: bool,
     /// Errors that accepting gives before anything else.
     pub errors: VecDeque<io::Error>,
@@ -30,6 +32,7 @@ impl Door {
             backlog: VecDeque::new(),
             edge: false,
             descriptors_max,
+            free_since: None,
             has_reserve: true,
             errors: VecDeque::new(),
         }

@@ -172,6 +172,8 @@ impl Sim {
         self.network();
         self.poll();
         self.accept();
+        let is_free = self.door.is_open(self.in_use() + 1);
+        self.door.free_since = self.door.free_since.or(Some(self.now)).filter(|_| is_free);
         self.engine.turn(self.now);
         self.engine.check_invariants();
         let margin = self.limits.read_budget + 2 * self.limits.message_bytes_max;
@@ -308,7 +310,7 @@ impl Sim {
         }
         self.now = end;
         self.rest();
-        self.check_deadlines(time);
+        self.check_deadlines();
     }
 
     pub fn absorb(&mut self) {
@@ -602,9 +604,9 @@ impl Sim {
     }
 
     /// What had its time has happened.
-    fn check_deadlines(&self, passed: Duration) {
+    fn check_deadlines(&self) {
         let limits = &self.limits;
-        if passed > limits.accept_retry * 2 && self.door.is_open(self.in_use() + 1) {
+        if self.door.free_since.is_some_and(|since| self.now - since > limits.accept_retry * 2) {
             assert!(self.door.backlog.is_empty(), "{:?} wait at the door", self.door.backlog);
         }
         for client in self.active().filter(|client| client.id.is_some()) {
