@@ -606,7 +606,10 @@ impl Sim {
     /// What had its time has happened.
     fn check_deadlines(&self) {
         let limits = &self.limits;
-        if self.door.free_since.is_some_and(|since| self.now - since > limits.accept_retry * 2) {
+        // A moment ago accepting may have failed for another reason.
+        let is_paused = self.door.acceptor.sleep(self.now).is_some_and(|sleep| sleep <= limits.accept_retry);
+        let is_free = |since: Instant| self.now - since > limits.accept_retry * 2;
+        if !is_paused && self.door.free_since.is_some_and(is_free) {
             assert!(self.door.backlog.is_empty(), "{:?} wait at the door", self.door.backlog);
         }
         for client in self.active().filter(|client| client.id.is_some()) {
