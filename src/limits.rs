@@ -270,8 +270,22 @@ limits! {
         "Time for a peer to answer a Close frame (RFC 6455 §7.1.1).";
     linger_deadline: Time = 2_000,
         "Time after the last byte sent for the peer to close TCP, so that it can read what was sent.";
+    drain_delay: Time = 0,
+        "Time for which a server that is to end says that it is not ready and goes on, so that a load balancer sees it.";
+    listener_linger: Time = 250,
+        "Time for which a listener with reuse_port takes in handshakes that had begun before it closed, while new ones go to the others.";
+    drain_duration: Time = 5_000,
+        "Time over which the connections of a server that ends are closed, so that they do not come back all at once.";
+    drain_rate: Count = 500,
+        "Connections closed per second at least: few of them take less than drain_duration.";
+    drain_retry: Time = 2_000,
+        "Longest wait before coming back that a closed connection is told; the shortest is half of it.";
+    takeover_bytes_max: Bytes = 64 << 20,
+        "Length of the rooms that a process hands over to the next; past it rooms go without their history.";
+    takeover_deadline: Time = 5_000,
+        "Time for the next process to take over; then the old one goes on.";
     shutdown_deadline: Time = 10_000,
-        "Time for all connections to close when the server stops.";
+        "Time for all connections to close when the server stops; drain_delay and drain_duration are within it.";
 }
 
 impl Limits {
@@ -323,6 +337,11 @@ impl Limits {
             (self.head_bytes_max < 256, "head_bytes_max is below 256"),
             (self.proxy_header_bytes_max < 232, "proxy_header_bytes_max is below 232, two Unix addresses"),
             (self.control_bytes_max < 254, "control_bytes_max is below 254, two control frames"),
+            (self.drain_rate == 0, "drain_rate is 0"),
+            (
+                self.drain_delay >= self.shutdown_deadline && !self.drain_delay.is_zero(),
+                "drain_delay is not below shutdown_deadline",
+            ),
             (self.accept_budget == 0, "accept_budget is 0"),
             (self.page_entries_max == 0, "page_entries_max is 0"),
             (self.flush_budget == 0, "flush_budget is 0"),

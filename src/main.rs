@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::io::Write as _;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -9,6 +10,8 @@ use fanline::app::{App, Files};
 use fanline::limits::{Limits, Unit};
 use fanline::settings::{Settings, SettingsError, Task, Tls};
 use fanline::{Address, Builder, Listen, Rules, Server};
+use listenfd::ListenFd;
+use sd_notify::NotifyState;
 
 fn main() -> ExitCode {
     match Task::read(std::env::args_os(), env) {
@@ -59,10 +62,19 @@ fn serve(settings: Settings) -> std::io::Result<()> {
         eprintln!("{trust}");
     }
     let app = application(&settings)?;
-    let mut builder: Builder = Server::builder();
+    let mut builder: Builder = Server::builder().reuse_port(settings.reuse_port);
+    if let Some(path) = &settings.takeover {
+        builder = builder.takeover(path);
+    }
+    let passed = passed_sockets()?;
+    // Whoever passes sockets has said where to listen.
+    let is_said = !passed.is_empty() && settings.listen == Settings::default().listen;
+    for (socket, is_tls) in passed {
+        builder = builder.adopt(socket, is_tls);
+    }
     let (plain, tls) = (&settings, &settings.tls);
     let listens = [
-        (&plain.listen, false, false),
+        (if is_said { &[][..] } else { &plain.listen }, false, false),
         (&tls.listen, true, false),
         (&plain.proxy_listen, false, true),
         (&tls.proxy_listen, true, true),
@@ -86,16 +98,47 @@ fn serve(settings: Settings) -> std::io::Result<()> {
         .stop_on_signals()
         .bind(app)?;
     let fixed = Fixed::of(&settings);
-    let server = server.on_hangup(move |app, rules| match reload(app, rules, &fixed) {
-        Ok(said) => eprintln!("{said}"),
-        Err(why) => eprintln!("{why}\nreload: the configuration stays as it was"),
+    let server = server.on_hangup(move |app, rules| {
+        let time = NotifyState::monotonic_usec_now();
+        notify(&[Some(NotifyState::Reloading), time.ok()].into_iter().flatten().collect::<Vec<_>>());
+        match reload(app, rules, &fixed) {
+            Ok(said) => eprintln!("{said}"),
+            Err(why) => eprintln!("{why}\nreload: the configuration stays as it was"),
+        }
+        notify(&[NotifyState::Ready]);
     })?;
     eprintln!("memory budget: {}", Unit::Bytes.show(server.memory_budget() as u64));
+    let server = server.on_ending(|| notify(&[NotifyState::Stopping]));
     for listen in server.listeners() {
         println!("listening on {listen}");
     }
     std::io::stdout().flush()?;
+    // One that takes the place of another is not the process that the manager has started.
+    notify(&[NotifyState::MainPid(std::process::id()), NotifyState::Ready]);
     server.run()
+}
+
+/// The sockets that whoever started the process has passed, as systemd does, each with whether it speaks TLS: those
+/// named `tls` do.
+fn passed_sockets() -> std::io::Result<Vec<(TcpListener, bool)>> {
+    let names = env("LISTEN_FDNAMES").unwrap_or_default();
+    let names: Vec<&str> = names.split(':').collect();
+    // This also takes what it has read out of the environment.
+    let mut passed = ListenFd::from_env();
+    let mut sockets = Vec::new();
+    for at in 0..passed.len() {
+        if let Some(socket) = passed.take_tcp_listener(at)? {
+            sockets.push((socket, names.get(at) == Some(&"tls")));
+        }
+    }
+    Ok(sockets)
+}
+
+/// Tells a service manager that wants to know. Where it cannot be told, it finds out by itself, later.
+fn notify(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        eprintln!("the service manager cannot be told: {error}");
+    }
 }
 
 /// Where is listened, which a reload cannot change.
@@ -104,6 +147,8 @@ struct Fixed {
     proxy_listen: Vec<String>,
     unix_mode: u32,
     tls: Tls,
+    reuse_port: bool,
+    takeover: Option<PathBuf>,
 }
 
 impl Fixed {
@@ -113,6 +158,8 @@ impl Fixed {
             proxy_listen: settings.proxy_listen.clone(),
             unix_mode: settings.unix_mode,
             tls: settings.tls.clone(),
+            reuse_port: settings.reuse_port,
+            takeover: settings.takeover.clone(),
         }
     }
 }
@@ -145,6 +192,8 @@ fn reload(app: &mut App, rules: &mut Rules, fixed: &Fixed) -> Result<String, Str
         (new.proxy_listen != fixed.proxy_listen, "proxy_listen"),
         (new.unix_mode != fixed.unix_mode, "unix_mode"),
         (new.tls != fixed.tls, "tls"),
+        (new.reuse_port != fixed.reuse_port, "reuse_port"),
+        (new.takeover != fixed.takeover, "takeover"),
     ];
     stay.extend(differs.iter().filter(|(differs, _)| *differs).map(|(_, name)| (*name).to_owned()));
     let stays = match stay.is_empty() {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -15,8 +15,9 @@ use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::proxy::networks::Networks;
 use crate::reactor::inbox::{Inbox, PushError};
+use crate::reactor::takeover::Inheritance;
 use crate::reactor::tls::TlsFiles;
-use crate::reactor::{Address, Listen, Reactor, Waker};
+use crate::reactor::{Address, Listen, Passed, Reactor, Sockets, Waker};
 use crate::ws::close::{CloseCode, CloseReason, InvalidClose};
 use crate::ws::message::OwnedMessage;
 
@@ -71,6 +72,13 @@ impl<H: Handler> Server<H> {
         Ok(self)
     }
 
+    /// Calls `farewell` when the server begins to end, be it to drain or to stop, so that whoever watches over it can be
+    /// told; not when another process takes its place.
+    pub fn on_ending(mut self, farewell: impl FnOnce() + Send + 'static) -> Self {
+        self.reactor.on_ending(farewell);
+        self
+    }
+
     /// Serves until it is shut down; then every connection has been closed and its handler told.
     ///
     /// # Errors
@@ -102,8 +110,8 @@ impl<H: Handler> Server<H> {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Builder {
-    listens: Vec<Listen>,
-    unix_mode: u32,
+    sockets: Sockets,
+    takeover: Option<PathBuf>,
     tls: Option<TlsFiles>,
     rules: Rules,
     stops_on_signals: bool,
@@ -112,8 +120,8 @@ pub struct Builder {
 impl Default for Builder {
     fn default() -> Self {
         Self {
-            listens: Vec::new(),
-            unix_mode: Self::UNIX_MODE,
+            sockets: Sockets { unix_mode: Self::UNIX_MODE, ..Sockets::default() },
+            takeover: None,
             tls: None,
             rules: Rules::default(),
             stops_on_signals: false,
@@ -161,13 +169,13 @@ impl Builder {
 
     /// Listens as this says.
     pub fn listen_on(mut self, listen: Listen) -> Self {
-        self.listens.push(listen);
+        self.sockets.listens.push(listen);
         self
     }
 
     /// Sets the permissions of the files of Unix sockets; [`Builder::UNIX_MODE`] unless told otherwise.
     pub fn unix_mode(mut self, mode: u32) -> Self {
-        self.unix_mode = mode;
+        self.sockets.unix_mode = mode;
         self
     }
 
@@ -196,13 +204,35 @@ impl Builder {
         self
     }
 
+    /// Listens on a socket that listens already, as systemd passes them, beside the addresses that are named; one of
+    /// these on which it listens is not bound again. `is_tls` says whether its connections speak TLS.
+    pub fn adopt(mut self, socket: TcpListener, is_tls: bool) -> Self {
+        self.sockets.passed.push(Passed { socket: Arc::new(socket), is_tls });
+        self
+    }
+
+    /// Lets other sockets listen on the same ports (`SO_REUSEPORT`), such as those of a process that is to take the
+    /// place of this one; off unless told otherwise.
+    pub fn reuse_port(mut self, reuse_port: bool) -> Self {
+        self.sockets.reuse_port = reuse_port;
+        self
+    }
+
+    /// Takes the place of the process that listens on this Unix socket, if there is one: its listening sockets where they
+    /// are on the same addresses, its rooms with their positions and history, and the keys of what was published. The
+    /// other one drains. Then listens there itself, for the next one.
+    pub fn takeover(mut self, path: impl Into<PathBuf>) -> Self {
+        self.takeover = Some(path.into());
+        self
+    }
+
     /// Agrees to permessage-deflate where a client offers it; off unless told otherwise.
     pub fn deflate(mut self, deflate: bool) -> Self {
         self.rules.deflate = deflate;
         self
     }
 
-    /// Shuts the server down on SIGINT and SIGTERM.
+    /// Shuts the server down on SIGINT, drains it on SIGTERM, and ends it at once on a second of either.
     pub fn stop_on_signals(mut self) -> Self {
         self.stops_on_signals = true;
         self
@@ -211,23 +241,25 @@ impl Builder {
     /// Binds the listeners and takes the application.
     ///
     /// # Errors
-    /// Where a limit contradicts another, the certificate cannot be used, or an address cannot be listened on.
-    pub fn bind<H: Handler>(self, handler: H) -> io::Result<Server<H>> {
+    /// Where a limit contradicts another, the certificate cannot be used, an address cannot be listened on, or the process
+    /// whose place it is to take does not let go.
+    pub fn bind<H: Handler>(mut self, handler: H) -> io::Result<Server<H>> {
         let contradictions = self.rules.limits.contradictions();
         if !contradictions.is_empty() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, contradictions.join("; ")));
         }
         let inbox = Arc::new(Inbox::new(&self.rules.limits));
         let metrics = Arc::new(Metrics::default());
-        let reactor = Reactor::new(
-            handler,
-            self.rules,
-            &self.listens,
-            self.unix_mode,
-            self.tls,
-            inbox.clone(),
-            metrics.clone(),
-        )?;
+        let asked = self.takeover.as_deref().map(|path| Inheritance::ask(path, &self.rules.limits));
+        let inheritance = asked.transpose()?.flatten();
+        if let Some(inheritance) = &inheritance {
+            self.sockets.inherited = inheritance.sockets().to_vec();
+        }
+        let mut reactor =
+            Reactor::new(handler, self.rules, &self.sockets, self.tls, inbox.clone(), metrics.clone())?;
+        if let Some(path) = self.takeover {
+            reactor.take_over(inheritance, path)?;
+        }
         let reactor = if self.stops_on_signals { reactor.with_signals()? } else { reactor };
         let handle = Handle { inbox, waker: reactor.waker(), metrics };
         Ok(Server { reactor, handle })
@@ -320,6 +352,15 @@ impl Handle {
     /// [`HandleError::Stopped`] or [`HandleError::Full`].
     pub fn refuse(&self, id: ConnId, response: Response) -> Result<(), HandleError> {
         self.push(Command::Refuse(id, response))
+    }
+
+    /// Ends [`Server::run`] gently: for `drain_delay` all goes on while new visitors are told elsewhere that the server is
+    /// not ready, then connections are closed with 1001 over `drain_duration`, each with a hint when to come back.
+    ///
+    /// All of it takes `shutdown_deadline` at most.
+    pub fn drain(&self) {
+        self.inbox.begin_drain();
+        self.waker.wake();
     }
 
     /// Closes every connection with 1001 and ends [`Server::run`], at the latest after `shutdown_deadline`.

@@ -39,13 +39,13 @@ const LEVELS: &[&[(&str, &[&str])]] = &[
     ],
     &[("conn", &[])],
     &[("engine", &["slab"])],
-    &[("reactor", &["mio", "rustls", "signal_hook", "signal_hook_mio", "socket2"])],
+    &[("reactor", &["mio", "rustix", "rustls", "signal_hook", "signal_hook_mio", "socket2"])],
     &[("server", &[])],
     // What the library shows to the outside; the binary's own parts use it as anybody would.
     &[("lib", &[])],
     &[("app", &["base64", "rustix", "serde", "serde_json", "sha1", "uuid"])],
     &[("settings", &["clap", "serde", "strsim", "toml"])],
-    &[("main", &["rustix"])],
+    &[("main", &["listenfd", "rustix", "sd_notify"])],
 ];
 
 /// Every crate a source file could name.
@@ -58,6 +58,7 @@ const CRATES: &[&str] = &[
     "httparse",
     "ipnet",
     "jsonwebtoken",
+    "listenfd",
     "memchr",
     "mio",
     "percent_encoding",
@@ -65,6 +66,7 @@ const CRATES: &[&str] = &[
     "ring",
     "rustix",
     "rustls",
+    "sd_notify",
     "serde",
     "serde_json",
     "sha1",

@@ -251,6 +251,7 @@ fn post(exchange: &mut Exchange<'_>, room: &str, route: &Route, visitor: &Visito
         }
         Err(NotPublished::Behind) => Err(Refusal::Unavailable("the room is behind with what came before")),
         Err(NotPublished::Memory) => Err(Refusal::Unavailable("the server is short of memory")),
+        Err(NotPublished::Moving) => Err(Refusal::Unavailable("another process is taking the room over")),
         Err(NotPublished::Room(_)) => Err(Refusal::Unavailable("the room cannot be opened")),
     }
 }

@@ -100,6 +100,7 @@ fn obey(
         }
         Err(NotPublished::Behind) => Err("the room is behind with what came before"),
         Err(NotPublished::Memory) => Err("the server is short of memory"),
+        Err(NotPublished::Moving) => Err("another process is taking the room over"),
         Err(NotPublished::Unheard | NotPublished::Room(_)) => Err("the room is gone"),
     }
 }

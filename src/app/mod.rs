@@ -136,6 +136,8 @@ impl Handler for App {
             _ if !is_get => Refusal::MethodNotAllowed("GET, HEAD").into(),
             "/" => page(request).into(),
             "/healthz" => Response::text(200, "ok").into(),
+            "/readyz" if exchange.is_draining() => Refusal::Unavailable("the server is about to end").into(),
+            "/readyz" => Response::text(200, "ok").into(),
             path => match (path.strip_prefix(files::PREFIX), &self.files) {
                 (Some(path), Some(files)) => {
                     files.serve(request, path, exchange.limits().static_bytes_max).into()

@@ -101,6 +101,11 @@ impl<'a> Exchange<'a> {
         self.has_waited
     }
 
+    /// Whether the server is about to end, so that nobody new is to be sent to it.
+    pub fn is_draining(&self) -> bool {
+        self.shared.is_draining
+    }
+
     /// Milliseconds since 1970.
     pub fn now_ms(&self) -> u64 {
         self.shared.now_ms

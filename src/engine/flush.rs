@@ -10,6 +10,7 @@ use crate::outbound::write_some;
 use crate::room::join::Membership;
 use crate::room::lane::Pending;
 use crate::room::room::Visit;
+use crate::room::rooms::Rooms;
 use crate::ws::close::{CloseCode, CloseReason};
 
 /// Where a member is after it was sent to.
@@ -204,16 +205,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         let Some(peer) = get(&mut self.peers, id).filter(|peer| peer.conn.stage() == Stage::Open) else {
             return;
         };
-        let rooms = &mut self.shared.rooms;
-        for membership in &peer.memberships {
-            let Some(mut visit) = rooms.visit(*membership) else { continue };
-            while let Pending::Frames(frames) = visit.pending()
-                && peer.outbound.len() + frames.len() <= high
-            {
-                peer.outbound.push_frames(frames);
-                visit.advance(frames.len());
-            }
-        }
+        say_last_words(peer, &mut self.shared.rooms, high);
         leave_all(peer, &mut self.shared);
         peer.conn.close(reason, &mut peer.outbound);
         peer.queue_flush(&mut self.owing);
@@ -231,6 +223,23 @@ impl<H: Handler, T: Transport> Engine<H, T> {
                 peer.crowded = false;
                 peer.queue_read(&mut self.readable);
             }
+        }
+    }
+}
+
+/// Queues what its rooms still have for a member, as far as `bytes_max` goes: nothing more will be sent to it.
+pub(super) fn say_last_words<T, S>(peer: &mut Peer<T, S>, rooms: &mut Rooms, bytes_max: usize) {
+    let is_http = peer.conn.stage() == Stage::Streaming;
+    for membership in &peer.memberships {
+        let Some(mut visit) = rooms.visit(*membership) else { continue };
+        while let Pending::Frames(frames) = visit.pending()
+            && peer.outbound.len() + frames.len() <= bytes_max
+        {
+            match is_http {
+                true => peer.outbound.push_http(|out| out.extend_from_slice(frames)),
+                false => peer.outbound.push_frames(frames),
+            }
+            visit.advance(frames.len());
         }
     }
 }

@@ -7,10 +7,12 @@ mod addresses;
 mod client;
 mod connect;
 mod context;
+mod drain;
 mod exchange;
 mod expire;
 mod flush;
 pub mod handler;
+mod handover;
 mod invariants;
 mod open;
 mod peer;
@@ -30,7 +32,7 @@ pub use peer::Transport;
 
 use crate::conn::Stage;
 use crate::http::origin::OriginPolicy;
-use crate::http::response::{Refusal, Response};
+use crate::http::response::Response;
 use crate::id::ConnId;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
@@ -42,10 +44,11 @@ use crate::room::publish::{NotPublished, Post, Published};
 use crate::room::rooms::Rooms;
 use crate::spare::Spares;
 use crate::timer::{Tick, Wheel, ms_between};
-use crate::ws::close::{CloseCode, CloseReason};
+use crate::ws::close::CloseReason;
 use crate::ws::deflate::{Deflater, Inflater};
 use crate::ws::message::{Message, OwnedMessage};
 use addresses::Addresses;
+use drain::Pace;
 use handler::Handler;
 use peer::Peer;
 use pressure::Budget;
@@ -72,6 +75,8 @@ struct Shared {
     metrics: Arc<Metrics>,
     commands: VecDeque<Command>,
     budget: Budget,
+    /// Whether the server is about to end: nobody new is to be sent here.
+    is_draining: bool,
     /// When the loop began, and the time now, in milliseconds since 1970.
     start_ms: u64,
     now_ms: u64,
@@ -144,6 +149,9 @@ pub struct Engine<H: Handler, T> {
     generation: u32,
     /// When the house is kept the next time: old history, and long buffers that nobody uses.
     housekeeping: Option<Tick>,
+    /// The connections that are being closed at a pace, while the server drains.
+    pace: Option<Pace>,
+    /// By when all connections are gone: everybody has been told that the server stops.
     stopping: Option<Tick>,
 }
 
@@ -168,9 +176,19 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         let spares = Spares::new(rules.limits.spare_bytes_max);
         let (deflater, commands) = (Deflater::default(), VecDeque::new());
         let inflater = Inflater::new(&rules.limits);
-        let (budget, now_ms) = (Budget::default(), start_ms);
-        let mut shared =
-            Shared { rules, rooms, deflater, spares, metrics, commands, budget, start_ms, now_ms };
+        let (budget, is_draining, now_ms) = (Budget::default(), false, start_ms);
+        let mut shared = Shared {
+            rules,
+            rooms,
+            deflater,
+            spares,
+            metrics,
+            commands,
+            budget,
+            is_draining,
+            start_ms,
+            now_ms,
+        };
         shared.renew_budget();
         Self {
             handler,
@@ -189,6 +207,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             now: Tick::default(),
             generation: 0,
             housekeeping: None,
+            pace: None,
             stopping: None,
         }
     }
@@ -238,15 +257,13 @@ impl<H: Handler, T: Transport> Engine<H, T> {
 
     /// One turn, from reading to reaping.
     pub fn turn(&mut self, now: Instant) {
-        let ms = ms_between(self.start, now);
-        self.now = Tick::at_ms(ms);
-        self.shared.now_ms = self.shared.start_ms + ms;
-        self.shared.rooms.set_now(self.shared.now_ms);
+        self.set_time(now);
         self.shared.metrics.turns.add(1);
         self.read();
         self.run_commands();
         self.wake();
         self.expire();
+        self.keep_pace();
         self.flush();
         self.walk();
         self.release();
@@ -254,6 +271,13 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             self.reap();
         }
         self.relieve();
+    }
+
+    fn set_time(&mut self, now: Instant) {
+        let ms = ms_between(self.start, now);
+        self.now = Tick::at_ms(ms);
+        self.shared.now_ms = self.shared.start_ms + ms;
+        self.shared.rooms.set_now(self.shared.now_ms);
     }
 
     /// Whether there is something to do that no readiness announces: then the next sleep is none.
@@ -293,45 +317,6 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     /// Whether a publication to this room had better wait for the walk.
     pub fn is_crowded(&self, room: &str) -> bool {
         self.shared.rooms.is_crowded(room)
-    }
-
-    /// Closes every connection with 1001 and accepts no more; those that have not gone by the deadline are dropped.
-    pub fn stop(&mut self, now: Instant) {
-        self.now = Tick::at(self.start, now);
-        let deadline = self.now.after(self.shared.rules.limits.shutdown_deadline);
-        if self.stopping.replace(deadline).is_some() {
-            return;
-        }
-        let reason = CloseReason::fixed(CloseCode::GOING_AWAY, "the server stops");
-        for id in self.ids() {
-            match get(&mut self.peers, id).map(|peer| peer.conn.stage()) {
-                Some(Stage::Open) => self.close_peer(id, reason.clone()),
-                // Between two requests there is nothing to say, and nothing on its way to wait for.
-                Some(Stage::Head | Stage::Body) if self.owes_nothing(id) => self.lose(id),
-                Some(Stage::Head | Stage::Body | Stage::Streaming) => self.hang_up(id),
-                Some(Stage::Waiting) => self.answer_parked(id),
-                Some(Stage::Deciding) => self.refuse(id, &Refusal::Unavailable("the server stops").into()),
-                Some(Stage::Closing | Stage::Closed) | None => {}
-            }
-        }
-        self.wheel.file(ConnId::from_bits(u64::MAX), deadline);
-    }
-
-    /// Whether the time for stopping has run out.
-    pub fn is_overdue(&self) -> bool {
-        self.stopping.is_some_and(|deadline| self.now >= deadline)
-    }
-
-    /// Drops all connections as they are; their handlers are told.
-    pub fn drop_all(&mut self) {
-        for id in self.ids() {
-            self.lose(id);
-        }
-        self.reap();
-    }
-
-    fn owes_nothing(&mut self, id: ConnId) -> bool {
-        get(&mut self.peers, id).is_some_and(|peer| peer.outbound.is_empty())
     }
 
     fn ids(&self) -> Vec<ConnId> {

@@ -52,7 +52,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     pub(super) fn answer_parked(&mut self, id: ConnId) {
         let Some(parked) = get(&mut self.peers, id).and_then(|peer| peer.conn.take_parked()) else { return };
         self.shared.rooms.unlisten(&parked.room, id);
-        let has_waited = parked.until <= self.now || self.stopping.is_some();
+        let has_waited = parked.until <= self.now;
         self.answer(id, &parked.head, Asked::Again { until: parked.until, has_waited });
         if let Some(peer) = get(&mut self.peers, id) {
             // What was pipelined behind it has waited, too.
@@ -97,13 +97,16 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         if matches!(asked, Asked::First) && self.awaits_body(id, head, request) {
             return;
         }
-        let Some(peer) = get(&mut self.peers, id) else { return };
         self.shared.metrics.requests.add(1);
         let (body, has_waited, until) = match asked {
             Asked::WithBody(body) => (body, false, None),
             Asked::Again { until, has_waited } => (&b""[..], has_waited, Some(until)),
             Asked::First | Asked::Admitted => (&b""[..], false, None),
         };
+        // Whoever asks while connections are being closed is answered with what there is.
+        let is_hurried = !self.accepts();
+        let has_waited = has_waited || is_hurried;
+        let Some(peer) = get(&mut self.peers, id) else { return };
         let (transport, client) = (&peer.transport, peer.client.as_deref());
         let shared = &mut self.shared;
         let expires = Tick::NEVER;
@@ -111,10 +114,16 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         let reply = self.handler.http(&mut exchange);
         let expires = exchange.expires;
         match reply {
-            Reply::Now(response) => self.reply(id, request, &response),
-            Reply::Wait { .. } if has_waited || self.stopping.is_some() => {
-                self.reply(id, request, &Response::new(204));
+            Reply::Now(response) if is_hurried && matches!(asked, Asked::Again { .. }) => {
+                let response = response.header("retry-after", self.retry_after());
+                self.reply(id, request, &response);
             }
+            Reply::Now(response) => self.reply(id, request, &response),
+            Reply::Wait { .. } if is_hurried => {
+                let response = Response::new(204).header("retry-after", self.retry_after());
+                self.reply(id, request, &response);
+            }
+            Reply::Wait { .. } if has_waited => self.reply(id, request, &Response::new(204)),
             Reply::Wait { room, time } => {
                 let time = time.min(self.shared.rules.limits.poll_wait_max);
                 let until = until.unwrap_or_else(|| self.now.after(time));
@@ -190,6 +199,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         });
         peer.queue_flush(&mut self.owing);
         self.enter_phase(id);
+        self.keep_up(id);
     }
 
     /// Answers with a response and ends the connection after it.
@@ -199,8 +209,8 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     }
 
     fn send_response(&mut self, id: ConnId, response: &Response, bodiless: bool, is_last: bool) {
-        // Who is answered while the server stops is not to ask again.
-        let is_last = is_last || self.stopping.is_some();
+        // Who is answered by a server that is about to end is to ask another one the next time.
+        let is_last = is_last || self.shared.is_draining || self.shared.rooms.is_held();
         let Some(peer) = get(&mut self.peers, id) else { return };
         peer.outbound.push_http(|out| response.write(out, bodiless, is_last));
         if is_last {
@@ -255,6 +265,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
                 peer.queue_flush(&mut self.owing);
                 self.shared.metrics.opened.add(1);
                 self.enter_phase(id);
+                self.keep_up(id);
                 self.settle(id, aftermath);
             }
             Err(response) => {

@@ -14,6 +14,7 @@ pub struct Inbox {
     /// Whether the queue holds anything, to be asked without taking the lock.
     waiting: AtomicBool,
     stopped: AtomicBool,
+    draining: AtomicBool,
     messages_max: usize,
     bytes_max: usize,
 }
@@ -41,6 +42,7 @@ impl Inbox {
             queue: Mutex::default(),
             waiting: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
             messages_max: limits.inbox_messages_max,
             bytes_max: limits.inbox_bytes_max,
         }
@@ -107,6 +109,16 @@ impl Inbox {
     /// Whether the loop has been asked to stop.
     pub fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Acquire)
+    }
+
+    /// Asks the loop to drain.
+    pub fn begin_drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// Whether the loop has been asked to drain.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
     }
 
     /// The loop has ended: nobody will take anything out of here.

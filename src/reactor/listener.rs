@@ -2,11 +2,12 @@
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, UnixListener};
 use mio::{Interest, Registry, Token};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 
 use super::accept::{Accepted, Acceptor};
 use super::address::{Address, Listen};
@@ -39,14 +40,24 @@ impl Listening {
 }
 
 impl Listener {
+    /// Takes over a socket that listens already, in this process or, at the same time, in another.
+    pub(super) fn adopt(socket: &std::net::TcpListener, listen: Listen, limits: &Limits) -> io::Result<Self> {
+        let socket = socket.try_clone()?;
+        prepare(&SockRef::from(&socket), limits)?;
+        let socket = Listening::Tcp(TcpListener::from_std(socket));
+        Ok(Self { socket, listen, acceptor: Acceptor::default() })
+    }
+
     /// Listens. Where the port is chosen here, [`Listener::listen`] has it; a file is made with the permissions `mode`.
-    pub(super) fn bind(mut listen: Listen, mode: u32, limits: &Limits) -> io::Result<Self> {
+    pub(super) fn bind(mut listen: Listen, mode: u32, limits: &Limits, reuse_port: bool) -> io::Result<Self> {
         let refused = |error: io::Error| {
             io::Error::new(error.kind(), format!("cannot listen on {}: {error}", listen.address))
         };
         let backlog = i32::try_from(limits.accept_backlog).unwrap_or(i32::MAX);
         let socket = match &listen.address {
-            Address::Tcp(addr) => Listening::Tcp(bind_tcp(*addr, backlog, limits).map_err(refused)?),
+            Address::Tcp(addr) => {
+                Listening::Tcp(bind_tcp(*addr, backlog, limits, reuse_port).map_err(refused)?)
+            }
             Address::Unix(path) => {
                 let (listener, file) = unix::bind(path, mode, backlog).map_err(refused)?;
                 Listening::Unix(listener, file)
@@ -88,6 +99,32 @@ impl Listener {
         self.acceptor.accept(now, pause, || self.socket.accept())
     }
 
+    /// The socket, where it is one that another process can take over: a Unix socket is bound to its file.
+    pub(super) fn tcp_fd(&self) -> Option<BorrowedFd<'_>> {
+        match &self.socket {
+            Listening::Tcp(tcp) => Some(tcp.as_fd()),
+            Listening::Unix(..) => None,
+        }
+    }
+
+    /// Lets new handshakes go to the other listeners of this port; those that have begun still end here.
+    ///
+    /// The kernel goes on to choose this socket as long as it is open, and closing it resets who has not been accepted.
+    /// So it is made deaf to SYNs first, which are sent again after a second, when it has been closed.
+    pub(super) fn divert(&self) -> io::Result<()> {
+        // Of a TCP header, which is what such a filter is shown, byte 13 has the flags (RFC 9293 §3.1).
+        const FLAGS: u32 = 13;
+        const SYN: u32 = 0x02;
+        let (load_byte, jump_if_set, answer) = (0x30, 0x45, 0x06);
+        let Listening::Tcp(tcp) = &self.socket else { return Ok(()) };
+        SockRef::from(tcp).attach_filter(&[
+            SockFilter::new(load_byte, 0, 0, FLAGS),
+            SockFilter::new(jump_if_set, 0, 1, SYN),
+            SockFilter::new(answer, 0, 0, 0),
+            SockFilter::new(answer, 0, 0, u32::MAX),
+        ])
+    }
+
     /// Tells the one that waits longest that it cannot be served, with a descriptor that has just been freed for it;
     /// says whether that could be done.
     pub(super) fn turn_away(&mut self) -> bool {
@@ -102,21 +139,29 @@ impl Listener {
     }
 }
 
-fn bind_tcp(addr: SocketAddr, backlog: i32, limits: &Limits) -> io::Result<TcpListener> {
+fn bind_tcp(addr: SocketAddr, backlog: i32, limits: &Limits, reuse_port: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
+    if reuse_port {
+        socket.set_reuse_port(true)?;
+    }
     if addr.is_ipv6() {
         socket.set_only_v6(true)?;
     }
+    prepare(&SockRef::from(&socket), limits)?;
+    socket.bind(&addr.into())?;
+    socket.listen(backlog)?;
+    Ok(TcpListener::from_std(socket.into()))
+}
+
+/// What a listening socket and those accepted at it have alike.
+fn prepare(socket: &SockRef<'_>, limits: &Limits) -> io::Result<()> {
     // Accepted sockets inherit both: one call here instead of one for each of them.
     socket.set_tcp_nodelay(true)?;
     if !limits.unacknowledged_deadline.is_zero() {
         socket.set_tcp_user_timeout(Some(limits.unacknowledged_deadline))?;
     }
-    socket.set_nonblocking(true)?;
-    socket.bind(&addr.into())?;
-    socket.listen(backlog)?;
-    Ok(TcpListener::from_std(socket.into()))
+    socket.set_nonblocking(true)
 }
 
 #[cfg(test)]
@@ -128,7 +173,7 @@ mod tests {
         let limits = Limits { unacknowledged_deadline: Duration::from_secs(7), ..Limits::default() };
         let address = Address::try_from("127.0.0.1:0").unwrap();
         let listen = Listen { address, is_tls: false, is_proxied: false };
-        let mut listener = Listener::bind(listen, 0, &limits).unwrap();
+        let mut listener = Listener::bind(listen, 0, &limits, false).unwrap();
         let _client = std::net::TcpStream::connect(listener.listen().address.to_string()).unwrap();
         let Accepted::Stream(Connected::Tcp(stream)) = listener.accept(Instant::now(), Duration::ZERO) else {
             panic!("nobody was accepted")

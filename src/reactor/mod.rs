@@ -8,6 +8,8 @@ mod machine;
 pub mod proxied;
 mod signals;
 pub mod socket;
+mod sockets;
+pub mod takeover;
 pub mod tls;
 mod token;
 mod unix;
@@ -33,6 +35,8 @@ use listener::Listener;
 use proxied::Proxied;
 use signals::Signals;
 use socket::{Socket, Stream};
+pub use sockets::{Passed, Sockets};
+use takeover::Door;
 use tls::{Identity, TlsError, TlsFiles};
 use token::Source;
 
@@ -48,13 +52,22 @@ pub struct Reactor<H: Handler> {
     /// Where is listened; it outlives the listeners, which are closed when the server stops.
     listens: Vec<Listen>,
     addrs: Vec<SocketAddr>,
+    /// Whether other sockets may listen on the same ports.
+    reuse_port: bool,
+    /// When the listeners close that take in nothing but what had begun.
+    closes_at: Option<Instant>,
     inbox: Arc<Inbox>,
     waker: Waker,
     signals: Option<Signals>,
     reload: Option<Reload<H>>,
+    /// Where the next process asks for what this one has.
+    door: Option<Door>,
+    /// What is called when the server begins to end.
+    farewell: Option<Box<dyn FnOnce() + Send>>,
     metrics: Arc<Metrics>,
     limits: Limits,
-    is_stopping: bool,
+    /// Whether a signal has asked for the end already.
+    is_ending: bool,
 }
 
 /// What is called on SIGHUP.
@@ -72,15 +85,14 @@ impl Waker {
 }
 
 impl<H: Handler> Reactor<H> {
-    /// Binds the listeners; nothing is accepted before [`Reactor::run`]. Unix sockets have the permissions `unix_mode`.
+    /// Binds the listeners; nothing is accepted before [`Reactor::run`].
     ///
     /// # Errors
     /// Where there can be no poller, or an address cannot be listened on.
     pub fn new(
         handler: H,
         rules: Rules,
-        listens: &[Listen],
-        unix_mode: u32,
+        sockets: &Sockets,
         tls: Option<TlsFiles>,
         inbox: Arc<Inbox>,
         metrics: Arc<Metrics>,
@@ -90,11 +102,10 @@ impl<H: Handler> Reactor<H> {
         let limits = rules.limits.clone();
         let mut listeners = Vec::new();
         let identity = tls.map(|files| Identity::load(files, Instant::now())).transpose()?;
-        if identity.is_none() && listens.iter().any(|listen| listen.is_tls) {
+        if identity.is_none() && sockets.has_tls() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "TLS needs a certificate and a key"));
         }
-        for (i, listen) in listens.iter().enumerate() {
-            let mut listener = Listener::bind(listen.clone(), unix_mode, &limits)?;
+        for (i, mut listener) in sockets.open(&limits)?.into_iter().enumerate() {
             listener.register(poll.registry(), Source::Listener(i).into())?;
             listeners.push(listener);
         }
@@ -106,7 +117,7 @@ impl<H: Handler> Reactor<H> {
         let addrs = listens.iter().filter_map(tcp).collect();
         let mut engine = Engine::new(handler, rules, metrics.clone(), Instant::now(), since_1970());
         engine.set_machine_memory(machine::memory(Path::new("/")));
-        let (signals, reload, is_stopping) = (None, None, false);
+        let (signals, reload, farewell, is_ending) = (None, None, None, false);
         Ok(Self {
             poll,
             engine,
@@ -115,17 +126,21 @@ impl<H: Handler> Reactor<H> {
             identity,
             listens,
             addrs,
+            reuse_port: sockets.reuse_port,
+            closes_at: None,
             inbox,
             waker,
             signals,
             reload,
+            door: None,
+            farewell,
             metrics,
             limits,
-            is_stopping,
+            is_ending,
         })
     }
 
-    /// Stops on SIGINT and SIGTERM.
+    /// Stops on SIGINT, and drains on SIGTERM.
     ///
     /// # Errors
     /// Where the signals cannot be had.
@@ -141,6 +156,11 @@ impl<H: Handler> Reactor<H> {
     pub fn on_hangup(&mut self, reload: impl FnMut(&mut H, &mut Rules) + Send + 'static) -> io::Result<()> {
         self.reload = Some(Box::new(reload));
         self.signals()?.add_reload()
+    }
+
+    /// Calls this when the server begins to end.
+    pub fn on_ending(&mut self, farewell: impl FnOnce() + Send + 'static) {
+        self.farewell = Some(Box::new(farewell));
     }
 
     fn signals(&mut self) -> io::Result<&mut Signals> {
@@ -187,13 +207,23 @@ impl<H: Handler> Reactor<H> {
             }
             now = Instant::now();
             self.mark(&events);
-            self.accept(now);
+            self.accept(now, self.limits.accept_budget);
             self.inbox.drain(&mut self.engine);
             if self.inbox.is_stopped() {
-                self.stop(now);
+                self.engine.stop(now);
+            } else if self.inbox.is_draining() {
+                self.engine.drain(now);
+            }
+            self.attend(now);
+            if self.engine.is_draining()
+                && let Some(farewell) = self.farewell.take()
+                // Where another process has taken over, it is not the service that ends.
+                && !self.engine.is_held()
+            {
+                farewell();
             }
             self.engine.turn(now);
-            if self.is_stopping && (self.engine.is_empty() || self.engine.is_overdue()) {
+            if !self.engine.accepts() && self.close_listeners(now) {
                 self.engine.drop_all();
                 return Ok(());
             }
@@ -201,17 +231,24 @@ impl<H: Handler> Reactor<H> {
     }
 
     fn sleep(&self, now: Instant) -> Option<Duration> {
-        if self.inbox.has_waiting() || self.listeners.iter().any(Listener::is_ready) {
+        let has_work = self.inbox.has_waiting() || self.listeners.iter().any(Listener::is_ready);
+        // While it is not known which process goes on, all of that waits.
+        if has_work && !self.engine.is_held() {
             return Some(Duration::ZERO);
         }
         let retries = self.listeners.iter().filter_map(|listener| listener.sleep(now));
-        retries.chain(self.engine.sleep(now)).min()
+        let closes_in =
+            self.closes_at.filter(|_| !self.listeners.is_empty()).map(|at| at.saturating_duration_since(now));
+        let is_late_in = self.door.as_ref().and_then(|door| door.sleep(now));
+        retries.chain(self.engine.sleep(now)).chain(closes_in).chain(is_late_in).min()
     }
 
     fn mark(&mut self, events: &Events) {
         for event in events {
             match Source::from(event.token()) {
-                Source::Waker => {}
+                // That it is awake is all there is to it; the next process is looked at in each turn while it is there.
+                Source::Waker | Source::Guest => {}
+                Source::Door => self.door.iter_mut().for_each(Door::mark_ready),
                 Source::Signals => self.obey_signals(),
                 Source::Listener(i) => {
                     if let Some(listener) = self.listeners.get_mut(i) {
@@ -228,12 +265,16 @@ impl<H: Handler> Reactor<H> {
 
     fn obey_signals(&mut self) {
         let asked = self.signals.as_mut().map(Signals::take).unwrap_or_default();
-        if asked.stop && self.is_stopping {
+        if (asked.stop || asked.drain) && self.is_ending {
             // Asked a second time, it does not wait for anybody.
             self.engine.drop_all();
+            self.inbox.stop();
         } else if asked.stop {
             self.inbox.stop();
+        } else if asked.drain {
+            self.inbox.begin_drain();
         }
+        self.is_ending |= asked.stop || asked.drain;
         if let Some(identity) = self.identity.as_mut().filter(|_| asked.reload) {
             complain(identity.reload());
         }
@@ -243,9 +284,13 @@ impl<H: Handler> Reactor<H> {
         }
     }
 
-    fn accept(&mut self, now: Instant) {
+    fn accept(&mut self, now: Instant, budget: usize) {
+        if self.engine.is_held() {
+            // It is not known yet which process serves who comes now.
+            return;
+        }
         for listener in &mut self.listeners {
-            for _ in 0..self.limits.accept_budget {
+            for _ in 0..budget {
                 match listener.accept(now, self.limits.accept_retry) {
                     Accepted::Stream(socket) => {
                         let listen = listener.listen();
@@ -288,13 +333,28 @@ impl<H: Handler> Reactor<H> {
         }
     }
 
-    fn stop(&mut self, now: Instant) {
-        if !self.is_stopping {
-            self.is_stopping = true;
-            // Closing the listeners refuses those who have not been accepted, instead of letting them wait.
-            self.listeners.clear();
-            self.engine.stop(now);
+    /// Ends accepting; says whether the server has ended, too.
+    fn close_listeners(&mut self, now: Instant) -> bool {
+        if let Some(door) = self.door.take() {
+            door.close();
+            self.engine.thaw();
         }
+        if !self.listeners.is_empty() {
+            let linger = if self.reuse_port { self.limits.listener_linger } else { Duration::ZERO };
+            let closes_at = *self.closes_at.get_or_insert_with(|| {
+                // Where it cannot be had, who is on the way here may be reset.
+                let divert = |listener: &Listener| listener.divert().unwrap_or_default();
+                self.listeners.iter().filter(|_| self.reuse_port).for_each(divert);
+                now + linger
+            });
+            if self.engine.is_stopping() || closes_at <= now {
+                // The kernel resets who is closed upon before it has been accepted.
+                self.listeners.iter_mut().for_each(Listener::mark_ready);
+                self.accept(now, self.limits.accept_backlog);
+                self.listeners.clear();
+            }
+        }
+        self.listeners.is_empty() && (self.engine.is_empty() || self.engine.is_overdue())
     }
 }
 

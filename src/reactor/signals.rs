@@ -14,6 +14,7 @@ pub(super) struct Signals {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Asked {
     pub(super) stop: bool,
+    pub(super) drain: bool,
     pub(super) reload: bool,
 }
 
@@ -40,6 +41,7 @@ impl Signals {
         for signal in self.source.pending() {
             match signal {
                 SIGHUP => asked.reload = true,
+                SIGTERM => asked.drain = true,
                 _ => asked.stop = true,
             }
         }

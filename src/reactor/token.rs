@@ -11,6 +11,10 @@ pub(super) enum Source {
     Listener(usize),
     Waker,
     Signals,
+    /// Where the next process asks.
+    Door,
+    /// The next process.
+    Guest,
 }
 
 /// A connection's id has its highest bit clear, so tokens with that bit set are free for everything else.
@@ -22,7 +26,9 @@ impl From<Source> for Token {
             Source::Conn(id) => Token(id.to_bits() as usize),
             Source::Waker => Token(OTHER),
             Source::Signals => Token(OTHER + 1),
-            Source::Listener(i) => Token(OTHER + 2 + i),
+            Source::Door => Token(OTHER + 2),
+            Source::Guest => Token(OTHER + 3),
+            Source::Listener(i) => Token(OTHER + 4 + i),
         }
     }
 }
@@ -33,7 +39,9 @@ impl From<Token> for Source {
             None => Source::Conn(ConnId::from_bits(bits as u64)),
             Some(0) => Source::Waker,
             Some(1) => Source::Signals,
-            Some(i) => Source::Listener(i - 2),
+            Some(2) => Source::Door,
+            Some(3) => Source::Guest,
+            Some(i) => Source::Listener(i - 4),
         }
     }
 }

@@ -25,6 +25,12 @@ impl Keys {
         self.len + self.order.capacity() * 24 + self.known.capacity() * 48
     }
 
+    /// When each key came, the key, and the offset it was given; the oldest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &str, u64)> {
+        let known = |key: &str| self.known.get(key).map_or(0, |(_, position)| position.offset);
+        self.order.iter().map(move |(time_ms, key)| (*time_ms, &**key, known(key)))
+    }
+
     /// Remembers a key; of more than `max`, and of those older than `oldest_ms`, the oldest are forgotten.
     pub(super) fn remember(
         &mut self,

@@ -79,13 +79,18 @@ struct Further {
 impl Log {
     /// An empty log that holds about `bytes_max` for slow members.
     pub fn new(epoch: u64, bytes_max: usize) -> Self {
+        Self::resume(epoch, 0, bytes_max)
+    }
+
+    /// A log that goes on after `offset` and knows nothing of what came before.
+    pub fn resume(epoch: u64, offset: u64, bytes_max: usize) -> Self {
         Self {
             epoch,
-            raw: Lane::new(bytes_max, Cursor::default()),
+            raw: Lane::new(bytes_max, Cursor::after(offset)),
             further: Vec::new(),
             stamps: VecDeque::new(),
             keep: Keep::default(),
-            floor: Cursor::default(),
+            floor: Cursor::after(offset),
             bytes_max,
         }
     }

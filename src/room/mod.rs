@@ -13,3 +13,4 @@ pub mod publish;
 #[expect(clippy::module_inception, reason = "the one room among the files about all of them")]
 pub mod room;
 pub mod rooms;
+pub mod snapshot;

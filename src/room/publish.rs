@@ -25,6 +25,8 @@ pub enum NotPublished {
     Behind,
     /// The server is short of memory: try again.
     Memory,
+    /// Another process is taking the rooms over: try again, and there.
+    Moving,
     /// The room cannot be opened.
     Room(JoinError),
 }
@@ -35,6 +37,7 @@ impl fmt::Display for NotPublished {
             NotPublished::Unheard => f.write_str("the room has no members and keeps no history"),
             NotPublished::Behind => f.write_str("the room is behind with what was published before"),
             NotPublished::Memory => f.write_str("the server is short of memory"),
+            NotPublished::Moving => f.write_str("another process is taking the room over"),
             NotPublished::Room(error) => error.fmt(f),
         }
     }

@@ -37,6 +37,8 @@ pub(super) struct Room {
     pub(super) skipped: u64,
     /// When the last member or request left.
     pub(super) left_ms: u64,
+    /// Until when it is kept whatever happens: its members are on their way from another process.
+    pub(super) guarded_ms: u64,
     /// Publications that a quiet member is not to be sent because they are its own.
     own: HashMap<usize, VecDeque<u64>>,
     /// What it was last known to take up.
@@ -58,6 +60,7 @@ impl Room {
             lag: Lag::Close,
             skipped: 0,
             left_ms: 0,
+            guarded_ms: 0,
             own: HashMap::new(),
             charged: Held::default(),
         }
@@ -95,7 +98,8 @@ impl Room {
     pub(super) fn is_deserted(&self, now_ms: u64) -> bool {
         let keep = self.log.keep();
         let is_kept = || now_ms < self.left_ms.saturating_add(keep.age.as_millis() as u64);
-        self.is_unused() && (keep.is_nothing() || !(self.log.has_history() || is_kept()))
+        let is_guarded = now_ms < self.guarded_ms;
+        self.is_unused() && !is_guarded && (keep.is_nothing() || !(self.log.has_history() || is_kept()))
     }
 
     /// Whether nobody is in it, and nobody waits for it.

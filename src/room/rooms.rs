@@ -1,5 +1,6 @@
 //! All rooms: join, leave, publish, and who waits for news.
 
+mod handover;
 pub mod memory;
 mod sweep;
 mod walk;
@@ -22,6 +23,7 @@ use crate::id::ConnId;
 use crate::limits::Limits;
 use crate::ws::extension::DeflateParams;
 use crate::ws::message::Message;
+use handover::Hold;
 
 /// What is known of a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +56,9 @@ pub struct Rooms {
     released: Vec<ConnId>,
     /// Requests that waited for a publication that has come, or long enough; the first to be told in front.
     woken: VecDeque<ConnId>,
+    /// Publishers that wait until it is known which process publishes.
+    frozen: Vec<ConnId>,
+    hold: Hold,
     next_epoch: u64,
     now_ms: u64,
     /// Where the search for history that is too old stands.
@@ -73,6 +78,8 @@ impl Rooms {
             crowded: 0,
             released: Vec::new(),
             woken: VecDeque::new(),
+            frozen: Vec::new(),
+            hold: Hold::Ours,
             next_epoch: first_epoch,
             now_ms: 0,
             swept: 0,
@@ -267,7 +274,10 @@ impl Rooms {
         post: Post<'_>,
         press: &mut Press<'_>,
     ) -> Result<Published, NotPublished> {
-        let key = *self.names.get(name).ok_or(NotPublished::Unheard)?;
+        let Some(key) = self.names.get(name).copied() else {
+            // Whoever would hear it may be where the rooms are now.
+            return Err(if self.is_held() { NotPublished::Moving } else { NotPublished::Unheard });
+        };
         if let Some(position) = post.key.and_then(|known| self.find_known(key, known)) {
             return Ok(Published { position, crowded: self.rooms[key].crowded, repeated: true });
         }
@@ -308,6 +318,9 @@ impl Rooms {
         author: Option<usize>,
         press: Option<&mut Press<'_>>,
     ) -> Result<Position, NotPublished> {
+        if self.is_held() {
+            return Err(NotPublished::Moving);
+        }
         let room = &mut self.rooms[key];
         let is_heard =
             !room.members.is_empty() || !room.log.keep().is_nothing() || !room.listeners.is_empty();

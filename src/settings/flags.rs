@@ -19,7 +19,7 @@ pub fn command() -> Command {
         .after_long_help(
             "Every flag is also a variable, such as FANLINE_LISTEN or FANLINE_WALK_SLICE, and a key of the file, the \
              limits under [limits]. Flags go before variables, variables before the file.\n\n\
-             SIGHUP reads the file anew, SIGINT and SIGTERM close every connection and end the server.",
+             SIGHUP reads the file anew, SIGTERM ends the server gently, SIGINT or a second signal at once.",
         )
         .args_conflicts_with_subcommands(true)
         .disable_help_subcommand(true)
@@ -71,6 +71,17 @@ pub fn command() -> Command {
                 .long("unix-mode")
                 .value_name("MODE")
                 .help("Permissions of the file of a Unix socket [default: 0660]"),
+        )
+        .arg(
+            Arg::new("reuse-port")
+                .long("reuse-port")
+                .action(ArgAction::SetTrue)
+                .help("Let other processes listen on the same ports (SO_REUSEPORT)"),
+        )
+        .arg(
+            file("takeover")
+                .long("takeover")
+                .help("Unix socket on which a later process takes over ports and rooms from this one"),
         )
         .arg(file("config").short('c').long("config").help("Configuration file (TOML): routes, limits, rights"))
         .arg(

@@ -43,6 +43,10 @@ pub struct Settings {
     pub trusted_proxies: Networks,
     /// Addresses to listen on for `wss`, and the certificate for them.
     pub tls: Tls,
+    /// Whether other processes may listen on the same ports.
+    pub reuse_port: bool,
+    /// The Unix socket over which a process takes the place of the one before it.
+    pub takeover: Option<PathBuf>,
     /// Every bound.
     pub limits: Limits,
     /// Whose pages may connect.
@@ -66,6 +70,8 @@ impl Default for Settings {
             unix_mode: Builder::UNIX_MODE,
             trusted_proxies: Networks::default(),
             tls: Tls::default(),
+            reuse_port: false,
+            takeover: None,
             limits: Limits::default(),
             origins: OriginPolicy::Same,
             deflate: false,
@@ -191,6 +197,8 @@ impl Settings {
         if self.listen.is_empty() && self.proxy_listen.is_empty() && self.tls.listens().next().is_none() {
             table.wrong(listen_at, "listen", "names no address, and tls.listen neither");
         }
+        self.reuse_port = table.flag("reuse_port").is_some_and(|reuse_port| reuse_port.value);
+        self.takeover = table.text("takeover").map(|named| around.folder.join(named.value));
         let origins = table.texts("origins").unwrap_or_default();
         for origin in origins.iter().filter(|origin| !is_origin(&origin.value)) {
             table.wrong(origin.at, "origins", not_an_origin(&origin.value));
@@ -240,10 +248,15 @@ impl Settings {
         if let Some(origins) = env("FANLINE_ORIGINS") {
             self.origins = parse_origins(list(origins))?;
         }
-        if let Some(deflate) = env("FANLINE_DEFLATE") {
-            let invalid = || format!("FANLINE_DEFLATE: `{deflate}` is neither true nor false");
-            self.deflate = deflate.parse().map_err(|_| invalid())?;
+        for (name, flag) in
+            [("FANLINE_DEFLATE", &mut self.deflate), ("FANLINE_REUSE_PORT", &mut self.reuse_port)]
+        {
+            if let Some(text) = env(name) {
+                let invalid = |_| format!("{name}: `{text}` is neither true nor false");
+                *flag = text.parse().map_err(invalid)?;
+            }
         }
+        self.takeover = env("FANLINE_TAKEOVER").map(PathBuf::from).or(self.takeover.take());
         if let Some(listen) = env("FANLINE_TLS_LISTEN") {
             self.tls.listen = list(listen);
         }
@@ -285,6 +298,8 @@ impl Settings {
         self.tls.cert = flags.get_one::<PathBuf>("tls-cert").cloned().or(self.tls.cert.take());
         self.tls.key = flags.get_one::<PathBuf>("tls-key").cloned().or(self.tls.key.take());
         self.deflate |= flags.get_flag("deflate");
+        self.reuse_port |= flags.get_flag("reuse-port");
+        self.takeover = flags.get_one::<PathBuf>("takeover").cloned().or(self.takeover.take());
         if let Some(folder) = flags.get_one::<PathBuf>("static") {
             self.static_folder = Some(folder.clone());
         }
@@ -656,8 +671,8 @@ mod tests {
         for name in Limits::FIXED {
             assert!(stays.contains(&format!("`{name}`")), "{name}");
         }
-        assert_eq!(stays.matches('`').count() / 2, Limits::FIXED.len() + 4, "those, and where is listened");
-        for name in ["listen", "proxy_listen", "unix_mode", "tls"] {
+        assert_eq!(stays.matches('`').count() / 2, Limits::FIXED.len() + 6, "those, and where is listened");
+        for name in ["listen", "proxy_listen", "unix_mode", "tls", "reuse_port", "takeover"] {
             assert!(stays.contains(&format!("`{name}`")), "{name}");
         }
     }

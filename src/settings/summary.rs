@@ -69,6 +69,12 @@ impl Settings {
         if self.deflate {
             lines.push("deflate = true (false)".to_owned());
         }
+        if self.reuse_port {
+            lines.push("reuse_port = true (false)".to_owned());
+        }
+        if let Some(path) = &self.takeover {
+            lines.push(format!("takeover = {} (none)", path.display()));
+        }
         if let Some(folder) = &self.static_folder {
             lines.push(format!("static = {} (none)", folder.display()));
         }

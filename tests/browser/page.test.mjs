@@ -276,6 +276,14 @@ describe("the chat page", { timeout: 10 * TEST_MS }, () => {
     }
   });
 
+  it("comes back when a server that ends has told it to, not before", async () => {
+    const own = await Fanline.start({ flags: ["--drain-retry", "24s"] });
+    const page = await openTab("told when", { host: own });
+    await own.stop();
+    await until(page, "the wait it was told", () => /in (1[2-9]|2[0-4]) s, attempt 1/.test(document.getElementById("retry-text").textContent));
+    assert.match((await messages(page, "note")).at(-1), /reason “retry in \d+ ms”, clean$/);
+  });
+
   it("waits twice as long after every failed attempt, never the same time, never above 30 s", async () => {
     const page = await openTab(null);
     const delays = await page.evaluate(() =>

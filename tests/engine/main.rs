@@ -4,6 +4,7 @@
 mod clients;
 mod deadlines;
 mod deflate;
+mod drain;
 mod handlers;
 mod history;
 mod http;

@@ -16,9 +16,14 @@ pub struct Process {
 impl Process {
     /// Starts it and waits for as many listeners as it was given.
     pub fn start(args: &[&str]) -> Self {
-        let mut child = fanline(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let said = BufReader::new(child.stderr.take().unwrap()).lines();
         let count = args.iter().filter(|arg| arg.ends_with("listen")).count();
+        Self::spawn(&mut fanline(args), count)
+    }
+
+    /// Starts it as this command says and waits for so many listeners.
+    pub fn spawn(command: &mut Command, count: usize) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let said = BufReader::new(child.stderr.take().unwrap()).lines();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let addr = |line: String| line.split(['/', ' ']).nth(4).unwrap().parse().unwrap();
         let addrs = lines.take(count).map(|line| addr(line.unwrap())).collect();
@@ -27,6 +32,10 @@ impl Process {
 
     pub fn addr(&self) -> SocketAddr {
         self.addrs[0]
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends a signal by name.
@@ -49,8 +58,13 @@ impl Process {
     }
 
     /// Sends a signal by name and waits for the exit code.
-    fn end(mut self, signal: &str) -> Option<i32> {
+    pub fn end(self, signal: &str) -> Option<i32> {
         self.signal(signal);
+        self.ended()
+    }
+
+    /// Waits for the exit code.
+    pub fn ended(mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
     }
 }

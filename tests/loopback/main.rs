@@ -4,6 +4,7 @@
 mod auth;
 mod binary;
 mod client;
+mod drain;
 mod examples;
 mod files;
 mod library;

@@ -25,7 +25,8 @@ impl Rooms {
 
     /// Whether a publication to this room had better wait.
     pub fn is_crowded(&self, name: &str) -> bool {
-        self.crowded > 0 && self.names.get(name).is_some_and(|key| self.rooms[*key].crowded)
+        let is_crowded = || self.names.get(name).is_some_and(|key| self.rooms[*key].crowded);
+        self.crowded > 0 && (self.is_frozen() || is_crowded())
     }
 
     /// The first crowded room among these: its members had better wait, for what they send is likely for it.
@@ -34,12 +35,13 @@ impl Rooms {
             return None;
         }
         let mut rooms = memberships.iter().filter_map(|membership| self.rooms.get(membership.room as usize));
-        rooms.find(|room| room.crowded).map(|room| room.name.clone())
+        rooms.find(|room| room.crowded || self.is_held()).map(|room| room.name.clone())
     }
 
     /// Remembers a publisher that waits for a room while it is crowded.
     pub fn wait_for(&mut self, name: &str, conn: ConnId) {
         match self.names.get(name) {
+            Some(_) | None if self.is_held() => self.frozen.push(conn),
             Some(key) if self.rooms[*key].crowded => self.rooms[*key].waiting.push(conn),
             Some(_) | None => self.released.push(conn),
         }

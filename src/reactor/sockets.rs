@@ -1,0 +1,60 @@
+//! Which sockets a server listens on: its own, those it was passed, and those of the process before it.
+
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use super::address::{Address, Listen};
+use super::listener::Listener;
+use crate::limits::Limits;
+
+/// Where to listen, and on which sockets that listen already.
+#[derive(Clone, Debug, Default)]
+pub struct Sockets {
+    /// The addresses; one on which a passed socket listens is not bound again.
+    pub listens: Vec<Listen>,
+    /// The permissions of the files of Unix sockets.
+    pub unix_mode: u32,
+    /// Sockets that were passed by whoever started the process.
+    pub passed: Vec<Passed>,
+    /// Sockets of the process before this one; those on whose address this one is to listen, too, are taken over.
+    pub inherited: Vec<Arc<TcpListener>>,
+    /// Whether other sockets, of this process or another, may listen on the same ports.
+    pub reuse_port: bool,
+}
+
+/// A socket that listens already.
+#[derive(Clone, Debug)]
+pub struct Passed {
+    /// The socket.
+    pub socket: Arc<TcpListener>,
+    /// Whether its connections speak TLS.
+    pub is_tls: bool,
+}
+
+impl Sockets {
+    pub(super) fn has_tls(&self) -> bool {
+        self.listens.iter().any(|listen| listen.is_tls) || self.passed.iter().any(|passed| passed.is_tls)
+    }
+
+    /// All listeners, those that were passed first.
+    pub(super) fn open(&self, limits: &Limits) -> io::Result<Vec<Listener>> {
+        let mut listeners = Vec::new();
+        let at = |socket: &TcpListener| socket.local_addr().map(Address::Tcp);
+        for passed in &self.passed {
+            let listen = Listen { address: at(&passed.socket)?, is_tls: passed.is_tls, is_proxied: false };
+            listeners.push(Listener::adopt(&passed.socket, listen, limits)?);
+        }
+        let mut passed = self.passed.iter().map(|passed| at(&passed.socket));
+        let passed: Vec<Address> = passed.by_ref().collect::<io::Result<_>>()?;
+        for listen in self.listens.iter().filter(|listen| !passed.contains(&listen.address)) {
+            let is_there =
+                |socket: &&Arc<TcpListener>| at(socket).is_ok_and(|address| address == listen.address);
+            listeners.push(match self.inherited.iter().find(is_there) {
+                Some(socket) => Listener::adopt(socket, listen.clone(), limits)?,
+                None => Listener::bind(listen.clone(), self.unix_mode, limits, self.reuse_port)?,
+            });
+        }
+        Ok(listeners)
+    }
+}
