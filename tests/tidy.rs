@@ -242,14 +242,36 @@ fn every_file_can_be_read_at_one_sitting() {
     }
 }
 
-#[test]
-fn every_row_has_a_test_named_after_it() {
-    let tests: String = ["src", "tests", "loadtest/src"]
+/// All that holds tests, but for this file.
+fn tests() -> String {
+    ["src", "tests", "loadtest/src"]
         .iter()
         .flat_map(|folder| files(folder, &[".rs", ".mjs", ".py"]))
         .filter(|(name, _)| name != "tests/tidy.rs")
         .map(|(_, source)| source)
-        .collect();
+        .collect()
+}
+
+#[test]
+fn every_promise_of_the_threat_model_has_its_tests() {
+    let (tests, page) = (tests(), fs::read_to_string(root().join("SECURITY.md")).unwrap());
+    let promises =
+        page.split("### What is promised").nth(1).and_then(|rest| rest.split("###").next()).unwrap();
+    let rows: Vec<&str> = promises.lines().filter(|line| line.starts_with("| ")).skip(2).collect();
+    assert!(rows.len() > 10, "{} promises", rows.len());
+    for row in rows {
+        let cell = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        let names: Vec<&str> = cell.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "no test: {row}");
+        for name in names {
+            assert!(tests.contains(&format!("fn {name}()")), "no such test: {name}");
+        }
+    }
+}
+
+#[test]
+fn every_row_has_a_test_named_after_it() {
+    let tests = tests();
     let named = |row: usize| {
         let (snake, words) = (format!("row_{row}_"), format!("row {row} "));
         tests.contains(&snake) || tests.contains(&words)
