@@ -65,7 +65,13 @@ impl<H: Handler, T: Transport> Engine<H, T> {
                 return 0;
             }
         }
-        let has_taken = peer.conn.stage() == Stage::Streaming && peer.outbound.len() < before;
+        let taken = before - peer.outbound.len();
+        let has_taken = peer.conn.stage() == Stage::Streaming && taken > 0;
+        let is_response = matches!(peer.conn.stage(), Stage::Head | Stage::Closed);
+        if is_response && taken >= self.shared.rules.limits.response_progress {
+            // A long response to a slow reader takes its time; who takes next to nothing of it has none.
+            peer.since = self.now;
+        }
         if std::mem::take(&mut peer.drained) || has_taken {
             peer.heard(self.now);
         }

@@ -9,6 +9,7 @@ use super::{Engine, Shared, Transport, get};
 use crate::conn::{Closed, ClosedBy, Event, Stage};
 use crate::id::ConnId;
 use crate::input::Input;
+use crate::limits::Limits;
 use crate::planted::{Fault, is_planted};
 use crate::proxy::forwarded::Announced;
 use crate::timer::Tick;
@@ -30,15 +31,27 @@ struct Budget {
     to_read: usize,
     /// Bytes inflated: few that were read can become many, and each takes its time.
     to_inflate: usize,
+    /// Messages handled: each takes its time, however short it is.
+    to_handle: usize,
 }
 
 impl Budget {
-    fn new(bytes: usize) -> Self {
-        Self { to_read: bytes, to_inflate: bytes }
+    /// A request is looked through, routed and answered with a head of its own.
+    const MESSAGES_PER_REQUEST: usize = 16;
+
+    fn new(limits: &Limits) -> Self {
+        let bytes = limits.read_budget;
+        Self { to_read: bytes, to_inflate: bytes, to_handle: limits.message_budget }
     }
 
     fn is_spent(&self) -> bool {
-        self.to_read == 0 || self.to_inflate == 0
+        self.to_read == 0 || self.is_busy()
+    }
+
+    /// Whether what has been read already is to wait, too.
+    #[inline]
+    fn is_busy(&self) -> bool {
+        self.to_inflate == 0 || self.to_handle == 0
     }
 }
 
@@ -84,7 +97,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     fn read_peer(&mut self, id: ConnId) {
         // The buffer changes hands for the time of the read, so that the engine can be borrowed beside it.
         let mut buffer = std::mem::take(&mut self.buffer);
-        let mut budget = Budget::new(self.shared.rules.limits.read_budget);
+        let mut budget = Budget::new(&self.shared.rules.limits);
         while let Some(peer) = get(&mut self.peers, id).filter(|peer| peer.may_read()) {
             if budget.is_spent() {
                 peer.queue_read(&mut self.readable);
@@ -146,6 +159,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             };
             match peer.conn.receive(&mut input, limits, &mut bench, &mut peer.outbound) {
                 Some(Event::Message(received)) => {
+                    budget.to_handle = budget.to_handle.saturating_sub(1);
                     if peer.conn.deflate().is_some() {
                         budget.to_inflate = budget.to_inflate.saturating_sub(received.as_message().len());
                     }
@@ -157,6 +171,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
                     }
                 }
                 Some(Event::Head(head)) => {
+                    budget.to_handle = budget.to_handle.saturating_sub(Budget::MESSAGES_PER_REQUEST);
                     self.on_head(id, &head);
                     self.choke(id);
                 }
@@ -168,7 +183,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
                 Some(Event::Ended(closed)) => self.on_ended(id, closed),
                 None => break,
             }
-            if budget.to_inflate == 0 {
+            if budget.is_busy() {
                 break;
             }
         }

@@ -2,6 +2,7 @@
 
 pub mod accept;
 mod address;
+mod arrivals;
 pub mod inbox;
 mod listener;
 mod machine;
@@ -21,20 +22,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use mio::{Events, Interest, Poll};
+use mio::{Events, Poll};
 
 use crate::engine::handler::Handler;
 use crate::engine::{Engine, Rules};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
-use crate::proxy::networks::Networks;
-use accept::Accepted;
 pub use address::{Address, Listen};
 use inbox::Inbox;
 use listener::Listener;
-use proxied::Proxied;
 use signals::Signals;
-use socket::{Socket, Stream};
+use socket::Stream;
 pub use sockets::{Passed, Sockets};
 use takeover::Door;
 use tls::{Identity, TlsError, TlsFiles};
@@ -122,7 +120,7 @@ impl<H: Handler> Reactor<H> {
             poll,
             engine,
             listeners,
-            reserve: reserve(),
+            reserve: arrivals::reserve(),
             identity,
             listens,
             addrs,
@@ -207,7 +205,6 @@ impl<H: Handler> Reactor<H> {
             }
             now = Instant::now();
             self.mark(&events);
-            self.accept(now, self.limits.accept_budget);
             self.inbox.drain(&mut self.engine);
             if self.inbox.is_stopped() {
                 self.engine.stop(now);
@@ -223,6 +220,8 @@ impl<H: Handler> Reactor<H> {
                 farewell();
             }
             self.engine.turn(now);
+            // Those who have gone make room first: who comes back at once is not counted beside what it has left.
+            self.accept(now, self.limits.accept_budget);
             if !self.engine.accepts() && self.close_listeners(now) {
                 self.engine.drop_all();
                 return Ok(());
@@ -284,55 +283,6 @@ impl<H: Handler> Reactor<H> {
         }
     }
 
-    fn accept(&mut self, now: Instant, budget: usize) {
-        if self.engine.is_held() {
-            // It is not known yet which process serves who comes now.
-            return;
-        }
-        for listener in &mut self.listeners {
-            for _ in 0..budget {
-                match listener.accept(now, self.limits.accept_retry) {
-                    Accepted::Stream(socket) => {
-                        let listen = listener.listen();
-                        if listen.is_proxied && !is_proxy(&socket, self.engine.trusted_proxies()) {
-                            self.metrics.proxies_refused.add(1);
-                            continue;
-                        }
-                        let stream = wrap(socket, listen, &mut self.identity, now);
-                        let stream = stream.map(|stream| match listen.is_proxied {
-                            true => {
-                                let bytes_max = self.limits.proxy_header_bytes_max;
-                                Stream::Proxied(Box::new(Proxied::new(stream, bytes_max)))
-                            }
-                            false => stream,
-                        });
-                        let token = Source::Conn(self.engine.next_id()).into();
-                        let interest = Interest::READABLE | Interest::WRITABLE;
-                        let registered = stream.and_then(|mut stream| {
-                            self.poll.registry().register(&mut stream, token, interest).ok().map(|()| stream)
-                        });
-                        match registered {
-                            Some(stream) => drop(self.engine.connect(stream, now)),
-                            None => self.metrics.accept_errors.add(1),
-                        }
-                    }
-                    Accepted::Failed => self.metrics.accept_errors.add(1),
-                    Accepted::NoDescriptor => {
-                        self.metrics.accept_errors.add(1);
-                        self.reserve = None;
-                        let is_told = listener.turn_away();
-                        self.reserve = reserve();
-                        if !is_told {
-                            break;
-                        }
-                        self.metrics.refused(503);
-                    }
-                    Accepted::Nothing => break,
-                }
-            }
-        }
-    }
-
     /// Ends accepting; says whether the server has ended, too.
     fn close_listeners(&mut self, now: Instant) -> bool {
         if let Some(door) = self.door.take() {
@@ -364,34 +314,11 @@ impl<H: Handler> Drop for Reactor<H> {
     }
 }
 
-/// Whether PROXY headers are taken from this peer: where no proxies are named, the listener itself says that those who
-/// reach it are proxies.
-fn is_proxy(socket: &Socket, trusted: &Networks) -> bool {
-    trusted.is_empty() || trusted.contains(socket.hop())
-}
-
-/// What the engine reads from and writes to; `None` where there can be no TLS session.
-fn wrap(socket: Socket, listen: &Listen, identity: &mut Option<Identity>, now: Instant) -> Option<Stream> {
-    match identity {
-        Some(identity) if listen.is_tls => {
-            if let Some(reloaded) = identity.reload_if_changed(now) {
-                complain(reloaded);
-            }
-            identity.wrap(socket).map(|tls| Stream::Tls(Box::new(tls))).ok()
-        }
-        Some(_) | None => Some(Stream::Plain(socket)),
-    }
-}
-
 /// A pair that cannot be used changes nothing, but somebody has to be told.
 fn complain(reloaded: Result<(), TlsError>) {
     if let Err(error) = reloaded {
         eprintln!("the certificate in use is kept: {error}");
     }
-}
-
-fn reserve() -> Option<File> {
-    File::open("/dev/null").ok()
 }
 
 /// The time of day; the loop's own clock goes on from there, whatever is done to the other one.

@@ -228,3 +228,27 @@ fn row_18_of_part_2_who_opens_and_says_nothing_is_closed_where_a_first_message_i
     assert!(world.is_gone(silent) && world.is_gone(pings) && !world.is_gone(speaks));
     assert_eq!(world.frames(speaks), []);
 }
+
+#[test]
+fn row_18_of_part_2_a_long_response_is_read_slowly_by_who_reads_it_and_not_by_who_does_not() {
+    for line in ["POST /x", "POST /last"] {
+        let mut world = World::new(Limits::default());
+        let clients = [world.connect(), world.connect()];
+        let (reads, drips) = (clients[0], clients[1]);
+        let header = if line == "POST /last" { "Connection: close\r\n" } else { "" };
+        for client in clients {
+            world.narrow(client, 0);
+            world.ask(client, line, header, &"x".repeat(200_000));
+        }
+        let mut got = 0;
+        for _ in 0..12 {
+            world.pass(4 * SECOND);
+            world.widen(reads, 20_000);
+            world.widen(drips, 100);
+            world.turn();
+            got += world.take(reads).len();
+        }
+        assert!(got > 200_000, "{got} bytes");
+        assert!(world.is_gone(drips), "{line}");
+    }
+}

@@ -177,3 +177,23 @@ fn row_35_a_new_socket_for_every_message_and_the_server_keeps_nothing_open() {
         while client.read().is_ok() {}
     }
 }
+
+#[test]
+fn row_5_of_part_2_who_comes_back_is_not_counted_beside_its_dead_connection() {
+    let args = ["--listen", "127.0.0.1:0", "--connections-max", "60", "--connections-per-address-max", "50"];
+    let server = Process::start(&args);
+    let before: Vec<_> = (0..50).map(|_| connect(server.addr(), "/chat/herd")).collect();
+    // It finds out at once that all have gone and that all are back.
+    server.signal("-STOP");
+    for client in before {
+        let socket = socket2::SockRef::from(client.get_ref());
+        socket.set_linger(Some(Duration::ZERO)).unwrap();
+    }
+    let back: Vec<_> = (0..50).map(|_| tcp(server.addr())).collect();
+    server.signal("-CONT");
+    for stream in back {
+        let request = format!("ws://{}/chat/herd", server.addr());
+        let (mut client, _) = tungstenite::client(request, stream).expect("a place");
+        client.send(Message::text("back")).unwrap();
+    }
+}
