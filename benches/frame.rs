@@ -40,7 +40,12 @@ fn read_header(criterion: &mut Criterion, len: usize, sent: &[u8]) {
 fn read_message(criterion: &mut Criterion, len: usize, sent: &[u8]) {
     let (mut session, mut inflater) = (Session::new(None), Inflater::default());
     let mut spares = Spares::default();
-    let mut bench = Workbench { message_bytes_max: len, inflater: &mut inflater, spares: &mut spares };
+    let mut bench = Workbench {
+        message_bytes_max: len,
+        inflater: &mut inflater,
+        spares: &mut spares,
+        frames: usize::MAX,
+    };
     let mut buffer = sent.to_vec();
     let mut group = criterion.benchmark_group("frame");
     group.throughput(Throughput::Bytes(len as u64));

@@ -78,8 +78,12 @@ fn events(bytes: &[u8], deflate: Option<DeflateParams>, step: usize) -> Vec<Stri
     for piece in bytes.chunks(step.min(bytes.len()).max(1)) {
         let mut piece = piece.to_vec();
         let mut input = Input::new(&mut piece);
-        let mut bench =
-            Workbench { message_bytes_max: MESSAGE_MAX, inflater: &mut inflater, spares: &mut spares };
+        let mut bench = Workbench {
+            message_bytes_max: MESSAGE_MAX,
+            inflater: &mut inflater,
+            spares: &mut spares,
+            frames: usize::MAX,
+        };
         loop {
             match session.next(&mut input, &mut bench) {
                 Ok(None) => break,

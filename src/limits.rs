@@ -208,10 +208,10 @@ limits! {
         "Time from the handshake to the first message; 0 for those who may listen only.";
     message_bytes_max: Bytes = 16 << 20,
         "Length of a received message after reassembly and inflation; a longer one is closed with 1009.";
-    read_budget: Bytes = 64 << 10,
+    read_budget: Bytes = 256 << 10,
         "Bytes read, or inflated, from one connection in one turn, so that a fast sender waits for the others.";
-    message_budget: Count = 256,
-        "Messages handled from one connection in one turn, however short; a request counts for 16.";
+    frame_budget: Count = 256,
+        "Frames handled from one connection in one turn, however short; a request counts for 16.";
     receive_buffer: Bytes = 64 << 10,
         "The one buffer that all connections are read into.";
     events_max: Count = 1024,
@@ -351,7 +351,7 @@ impl Limits {
             (self.flush_budget == 0, "flush_budget is 0"),
             (self.events_max == 0, "events_max is 0"),
             (self.read_budget == 0, "read_budget is 0"),
-            (self.message_budget == 0, "message_budget is 0"),
+            (self.frame_budget == 0, "frame_budget is 0"),
             (self.accept_backlog > i32::MAX as usize, "accept_backlog does not fit the kernel's integer"),
             (self.receive_buffer > 1 << 30, "receive_buffer is above 1GiB"),
             (self.events_max > 1 << 20, "events_max is above 1048576"),

@@ -31,17 +31,17 @@ struct Budget {
     to_read: usize,
     /// Bytes inflated: few that were read can become many, and each takes its time.
     to_inflate: usize,
-    /// Messages handled: each takes its time, however short it is.
+    /// Frames handled: each takes its time, however short it is.
     to_handle: usize,
 }
 
 impl Budget {
     /// A request is looked through, routed and answered with a head of its own.
-    const MESSAGES_PER_REQUEST: usize = 16;
+    const FRAMES_PER_REQUEST: usize = 16;
 
     fn new(limits: &Limits) -> Self {
         let bytes = limits.read_budget;
-        Self { to_read: bytes, to_inflate: bytes, to_handle: limits.message_budget }
+        Self { to_read: bytes, to_inflate: bytes, to_handle: limits.frame_budget }
     }
 
     fn is_spent(&self) -> bool {
@@ -156,10 +156,12 @@ impl<H: Handler, T: Transport> Engine<H, T> {
                 message_bytes_max: limits.message_bytes_max,
                 inflater: &mut self.inflater,
                 spares: &mut self.shared.spares,
+                frames: budget.to_handle,
             };
-            match peer.conn.receive(&mut input, limits, &mut bench, &mut peer.outbound) {
+            let event = peer.conn.receive(&mut input, limits, &mut bench, &mut peer.outbound);
+            budget.to_handle = bench.frames;
+            match event {
                 Some(Event::Message(received)) => {
-                    budget.to_handle = budget.to_handle.saturating_sub(1);
                     if peer.conn.deflate().is_some() {
                         budget.to_inflate = budget.to_inflate.saturating_sub(received.as_message().len());
                     }
@@ -171,7 +173,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
                     }
                 }
                 Some(Event::Head(head)) => {
-                    budget.to_handle = budget.to_handle.saturating_sub(Budget::MESSAGES_PER_REQUEST);
+                    budget.to_handle = budget.to_handle.saturating_sub(Budget::FRAMES_PER_REQUEST);
                     self.on_head(id, &head);
                     self.choke(id);
                 }

@@ -32,6 +32,8 @@ pub struct Workbench<'w> {
     pub inflater: &'w mut Inflater,
     /// The buffers that long messages are put together in.
     pub spares: &'w mut Spares,
+    /// How many more frames are begun, so that others get their turn: each takes its time, however short it is.
+    pub frames: usize,
 }
 
 /// Reads frames and joins them to messages. Between messages it holds no buffer.
@@ -95,7 +97,7 @@ impl Session {
         size_of::<Pending>() + pending.control.capacity() + message
     }
 
-    /// Takes from `input` until something is whole; `None` once the input is used up.
+    /// Takes from `input` until something is whole; `None` once the input is used up, or the bench's frames are.
     ///
     /// A message that lies whole in the input is unmasked there and lent, not copied.
     ///
@@ -114,7 +116,11 @@ impl Session {
                     Step::Next => {}
                 }
             }
+            if bench.frames == 0 {
+                return Ok(None);
+            }
             let Some(header) = self.header.read(input)? else { return Ok(None) };
+            bench.frames -= 1;
             self.check(&header, bench.message_bytes_max)?;
             match self.begin_frame(header, input, bench)? {
                 Step::Whole(incoming) => return Ok(Some(incoming)),

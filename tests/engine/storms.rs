@@ -130,8 +130,9 @@ fn deflated(payload: &[u8]) -> Vec<u8> {
 
 #[test]
 fn row_25_of_part_2_many_who_send_tiny_messages_as_fast_as_they_can_leave_the_turn_to_others() {
-    let mut world = World::new(Limits { message_budget: 100, ..Limits::default() });
+    let mut world = World::new(Limits { frame_budget: 100, ..Limits::default() });
     let flooders: Vec<usize> = (0..20).map(|_| world.open("/flood")).collect();
+    let pings = world.open("/flood");
     let asks = world.connect();
     let bystander = world.open("/bystander");
     let handled = |world: &World| world.metrics.messages.get();
@@ -139,16 +140,19 @@ fn row_25_of_part_2_many_who_send_tiny_messages_as_fast_as_they_can_leave_the_tu
     for flooder in &flooders {
         world.send(*flooder, &masked(0x81, b"only me").repeat(4000));
     }
+    world.send(pings, &masked(0x89, b"?").repeat(1000));
     world.send(asks, &b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000));
     world.send_text(bystander, "only me");
     world.engine.turn(world.now);
     assert_eq!(world.texts(bystander), ["only you"]);
     assert_eq!(handled(&world) - before, 20 * 100 + 1);
-    assert_eq!(world.metrics.requests.get(), 7, "a request counts for 16 messages");
+    assert_eq!(world.metrics.requests.get(), 7, "a request counts for 16 frames");
+    assert_eq!(world.frames(pings).len(), 100);
     // Nothing is lost for it.
     world.turn();
     assert_eq!(handled(&world) - before, 20 * 4000 + 1);
     assert_eq!(world.metrics.requests.get(), 1000);
+    assert_eq!(world.frames(pings).len(), 900);
     for flooder in flooders {
         assert_eq!(world.texts(flooder).len(), 4000);
     }

@@ -64,7 +64,7 @@ impl Sim {
             flush_budget: rng.usize(1..8),
             receive_buffer: rng.usize(1024..3000),
             read_budget: rng.usize(200..10_000),
-            message_budget: rng.usize(1..40),
+            frame_budget: rng.usize(1..40),
             message_bytes_max: 100_000,
             outbound_bytes_low: 1_000,
             outbound_bytes_high: rng.usize(2_000..40_000),

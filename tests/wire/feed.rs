@@ -219,6 +219,7 @@ impl Rig {
                 message_bytes_max: self.limits.message_bytes_max,
                 inflater: &mut self.inflater,
                 spares: &mut self.spares,
+                frames: usize::MAX,
             },
             &mut self.outbound,
         ) {

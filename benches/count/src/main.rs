@@ -36,7 +36,12 @@ fn parse_frames(repetitions: usize, len: usize, in_one_read: usize) -> usize {
     let sent = text_frames(len).0.repeat(in_one_read);
     let (mut session, mut inflater) = (Session::new(None), Inflater::default());
     let mut spares = Spares::default();
-    let mut bench = Workbench { message_bytes_max: 1 << 20, inflater: &mut inflater, spares: &mut spares };
+    let mut bench = Workbench {
+        message_bytes_max: 1 << 20,
+        inflater: &mut inflater,
+        spares: &mut spares,
+        frames: usize::MAX,
+    };
     let (mut buffer, mut frames) = (sent.clone(), 0);
     for _ in 0..repetitions {
         buffer.copy_from_slice(&sent);
