@@ -126,9 +126,21 @@ fn directory_of_artifacts() -> io::Result<PathBuf> {
     Ok(directory)
 }
 
+/// Cargo, as somebody calls it who was not started by it: a build script that asks for the variables of a package, as
+/// ring's does, would otherwise see ours, and everything above it be compiled anew with each change of the caller.
+pub(crate) fn cargo() -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let is_ours = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    let names = env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for name in names.filter(|name| is_ours(name)) {
+        cargo.env_remove(name);
+    }
+    cargo
+}
+
 /// Lets cargo decide whether the binary is stale, in the profile that this executable was built in.
 fn build(workspace: &Path, beside: &Path) -> Result<(), Error> {
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut cargo = cargo();
     cargo.current_dir(workspace).args(["build", "--quiet", "--package", "fanline", "--bin", "fanline"]);
     if beside.ends_with("release") {
         cargo.arg("--release");

@@ -1,6 +1,7 @@
 //! Bringing the peers here: cargo, npm and pip into folders of our own, apt-get where we may.
 
 use crate::autobahn::{cache, lock, quietly};
+use crate::launch;
 use sha2::{Digest, Sha256};
 use std::env;
 use std::fmt::Write as _;
@@ -59,7 +60,7 @@ pub(super) fn rust(binary: &str) -> Result<PathBuf, String> {
         return Err("the sources of the peers are not here".to_owned());
     }
     let target = harness.with_file_name("target").join("peers");
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut cargo = launch::cargo();
     cargo.args(["build", "--release", "--quiet", "--locked", "--manifest-path"]).arg(manifest);
     quietly(cargo.arg("--target-dir").arg(&target))?;
     Ok(target.join("release").join(binary))
