@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fanline::app::{App, Pattern, Route};
+use fanline::backplane::url::Url;
+use fanline::backplane::{Author, Backplane, Event, Kind, Line, Target as BackplaneTarget};
 use fanline::engine::{Engine, Rules, Transport};
 use fanline::http::body::{BodyReader, Framing};
 use fanline::http::head::HeadReader;
@@ -21,7 +23,7 @@ use fanline::ws::deflate::{Deflater, Inflater};
 use fanline::ws::extension::{DeflateParams, negotiate_deflate};
 use fanline::ws::frame::{FrameHeader, Opcode, split_server_frame, write_frame};
 use fanline::ws::session::{Session, Workbench};
-use fanline::{Hop, Limits, Metrics, Networks, Refusal, Request};
+use fanline::{ConnId, Hop, Keep, Limits, Metrics, Networks, Refusal, Request};
 
 /// What a target does with one input; it panics where something is wrong.
 pub type Target = fn(&[u8]);
@@ -35,6 +37,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("deflate", deflate),
     ("engine", engine),
     ("proxy", proxy),
+    ("backplane", backplane),
 ];
 
 /// A header is read from its own bytes alone, and a frame that was written is read again.
@@ -186,6 +189,49 @@ pub fn deflate(data: &[u8]) {
         assert!(compressed.len() < data.len());
         assert_eq!(inflater.inflate(compressed, data.len()).as_deref(), Ok(data));
         assert!(inflater.inflate(compressed, data.len() - 1).is_err());
+    }
+}
+
+/// Whatever Redis says on its two lines, in pieces that begin with C or N for which, between bytes 255: a room begins before
+/// it is appended to, its positions follow each other, and what is not answered is bounded.
+pub fn backplane(data: &[u8]) {
+    let url = Url::parse("redis://host").expect("a URL");
+    let limits = Limits { backplane_pending_max: 4, ..Limits::default() };
+    let mut link = Backplane::new(BackplaneTarget { url, prefix: String::new() }, &limits, 7);
+    let (mut now_ms, mut has_begun) = (1_000, false);
+    for (line, replies) in [(Line::Commands, 3), (Line::News, 1)] {
+        link.connecting(line, now_ms);
+        link.connected(line, now_ms);
+        link.receive(line, "+OK\r\n".repeat(replies).as_bytes(), now_ms);
+    }
+    link.open("a".into(), Keep { messages: 5, bytes: 100, age: Duration::from_secs(60) }, now_ms);
+    for piece in data.split(|byte| *byte == 255) {
+        let (line, bytes) = match piece.split_first() {
+            Some((b'C', bytes)) => (Line::Commands, bytes),
+            Some((b'N', bytes)) => (Line::News, bytes),
+            Some(_) | None => {
+                now_ms += 700;
+                link.tick(now_ms);
+                continue;
+            }
+        };
+        let author = Author::Asking(ConnId::from_bits(1));
+        let taken = link.publish(("a", None), (Kind::Text, b"m"), author, None, now_ms).is_ok();
+        assert!(taken || link.is_crowded());
+        link.receive(line, bytes, now_ms);
+        while let Some(event) = link.pop_event() {
+            match event {
+                Event::Begin(_, position) => has_begun = position.offset < 1 << 62,
+                Event::Append { .. } => assert!(has_begun),
+                Event::Ready(_) => assert!(has_begun),
+                Event::Answered(id, ..) => assert_eq!(id, ConnId::from_bits(1)),
+            }
+        }
+        for line in Line::ALL {
+            assert!(link.output(line).len() < 1 << 20);
+            link.output(line).clear();
+        }
+        assert!(link.due_ms() > 0);
     }
 }
 

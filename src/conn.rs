@@ -61,6 +61,19 @@ pub struct Parked {
     pub room: String,
     /// How long it waits.
     pub until: Tick,
+    /// What it waits for.
+    pub why: Why,
+}
+
+/// What a request waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// A publication in its room.
+    News,
+    /// Its room, which is being opened.
+    Opening,
+    /// The answer to what it has published.
+    Answer,
 }
 
 #[derive(Debug)]

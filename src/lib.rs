@@ -47,6 +47,7 @@
 
 pub mod app;
 pub mod auth;
+pub mod backplane;
 pub mod conn;
 pub mod engine;
 pub mod http;
@@ -83,7 +84,7 @@ pub use room::join::{Join, JoinError, Joined};
 pub use room::log::{Keep, Lag};
 pub use room::position::{Position, Start};
 pub use room::presence::Presence;
-pub use room::publish::{NotPublished, Published};
+pub use room::publish::{NotPublished, Published, Ticket};
 pub use server::{Builder, Handle, HandleError, Server};
 pub use ws::close::{CloseCode, CloseReason, InvalidClose};
 pub use ws::message::{Message, OwnedMessage};

@@ -260,6 +260,30 @@ limits! {
         "Room members sent to before the sockets are looked at again; 0 walks a whole room at once.";
     walk_slice_bytes: Bytes = 1 << 20,
         "Bytes of room messages sent before the sockets are looked at again; long messages make shorter slices.";
+    backplane_connect_deadline: Time = 2_000,
+        "Time for Redis to take a connection and its greeting.";
+    backplane_reply_deadline: Time = 3_000,
+        "Time for Redis to answer a command; then the connection is given up for another.";
+    backplane_publish_deadline: Time = 5_000,
+        "Time for a publication to come through Redis; then whoever waits for it is told 503.";
+    backplane_retry_min: Time = 50,
+        "Pause before a lost connection to Redis is tried again; it doubles each time, and half of it is random.";
+    backplane_retry_max: Time = 2_000,
+        "The longest such pause.";
+    backplane_pending_max: Count = 8192,
+        "Publications on their way to Redis; a further one is refused with 503, and who publishes waits above half of it.";
+    backplane_pending_bytes_max: Bytes = 32 << 20,
+        "Bytes of such publications.";
+    backplane_reply_bytes_max: Bytes = 64 << 20,
+        "Length of a reply from Redis; a longer one ends the connection.";
+    backplane_log_min: Count = 256,
+        "Publications that Redis keeps of a room at the least, so that a node that was away misses none.";
+    backplane_room_age: Time = 86_400_000,
+        "Time for which Redis keeps a room that nobody uses.";
+    backplane_canary_interval: Time = 500,
+        "How often a node publishes through Redis for itself alone, to know that it can.";
+    backplane_canary_age: Time = 2_000,
+        "Time since the last such canary came back above which a node is not ready.";
     inbox_messages_max: Count = 4096,
         "Requests from other threads waiting for the loop; a further one is refused to its caller.";
     inbox_bytes_max: Bytes = 16 << 20,
@@ -350,6 +374,15 @@ impl Limits {
             (self.page_entries_max == 0, "page_entries_max is 0"),
             (self.flush_budget == 0, "flush_budget is 0"),
             (self.events_max == 0, "events_max is 0"),
+            (self.backplane_canary_interval.is_zero(), "backplane_canary_interval is 0"),
+            (
+                self.backplane_canary_age < self.backplane_canary_interval,
+                "backplane_canary_age is below backplane_canary_interval",
+            ),
+            (
+                self.backplane_pending_bytes_max < self.message_bytes_max,
+                "backplane_pending_bytes_max is below message_bytes_max",
+            ),
             (self.read_budget == 0, "read_budget is 0"),
             (self.frame_budget == 0, "frame_budget is 0"),
             (self.accept_backlog > i32::MAX as usize, "accept_backlog does not fit the kernel's integer"),

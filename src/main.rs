@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use fanline::app::{App, Files};
+use fanline::backplane::Target;
 use fanline::limits::{Limits, Unit};
 use fanline::settings::{Settings, SettingsError, Task, Tls};
 use fanline::{Address, Builder, Listen, Rules, Server};
@@ -94,6 +95,7 @@ fn serve(settings: Settings) -> std::io::Result<()> {
         .origins(settings.origins.clone())
         .deflate(settings.deflate)
         .trusted_proxies(settings.trusted_proxies.clone())
+        .backplane(settings.backplane.clone())
         .unix_mode(settings.unix_mode)
         .stop_on_signals()
         .bind(app)?;
@@ -146,6 +148,7 @@ struct Fixed {
     listen: Vec<String>,
     proxy_listen: Vec<String>,
     unix_mode: u32,
+    backplane: Option<Target>,
     tls: Tls,
     reuse_port: bool,
     takeover: Option<PathBuf>,
@@ -157,6 +160,7 @@ impl Fixed {
             listen: settings.listen.clone(),
             proxy_listen: settings.proxy_listen.clone(),
             unix_mode: settings.unix_mode,
+            backplane: settings.backplane.clone(),
             tls: settings.tls.clone(),
             reuse_port: settings.reuse_port,
             takeover: settings.takeover.clone(),
@@ -191,6 +195,7 @@ fn reload(app: &mut App, rules: &mut Rules, fixed: &Fixed) -> Result<String, Str
         (new.listen != fixed.listen, "listen"),
         (new.proxy_listen != fixed.proxy_listen, "proxy_listen"),
         (new.unix_mode != fixed.unix_mode, "unix_mode"),
+        (new.backplane != fixed.backplane, "backplane"),
         (new.tls != fixed.tls, "tls"),
         (new.reuse_port != fixed.reuse_port, "reuse_port"),
         (new.takeover != fixed.takeover, "takeover"),

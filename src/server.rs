@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::backplane::Target;
 use crate::engine::handler::Handler;
 use crate::engine::{Command, Rules};
 use crate::http::origin::OriginPolicy;
@@ -114,6 +115,7 @@ pub struct Builder {
     takeover: Option<PathBuf>,
     tls: Option<TlsFiles>,
     rules: Rules,
+    backplane: Option<Target>,
     stops_on_signals: bool,
 }
 
@@ -124,6 +126,7 @@ impl Default for Builder {
             takeover: None,
             tls: None,
             rules: Rules::default(),
+            backplane: None,
             stops_on_signals: false,
         }
     }
@@ -192,6 +195,12 @@ impl Builder {
         self
     }
 
+    /// Shares the rooms with other nodes through a Redis; none unless told otherwise.
+    pub fn backplane(mut self, target: Option<Target>) -> Self {
+        self.backplane = target;
+        self
+    }
+
     /// Sets every bound.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.rules.limits = limits;
@@ -257,6 +266,9 @@ impl Builder {
         }
         let mut reactor =
             Reactor::new(handler, self.rules, &self.sockets, self.tls, inbox.clone(), metrics.clone())?;
+        if let Some(target) = self.backplane {
+            reactor.share(target)?;
+        }
         if let Some(path) = self.takeover {
             reactor.take_over(inheritance, path)?;
         }

@@ -7,10 +7,13 @@ use serde_json::{Value, json};
 use super::route::Route;
 use super::{App, key};
 use crate::auth::{Right, Visitor};
-use crate::{Exchange, Message, NotPublished, Position, Refusal, Reply, Request, Response, Start};
+use crate::{Exchange, Message, NotPublished, Position, Published, Refusal, Reply, Request, Response, Start};
 
 /// Entries on a page, unless the request says otherwise.
 const PAGE: usize = 100;
+
+/// Said where opening a shared room has taken too long.
+const OPENING: Refusal = Refusal::Unavailable("the room could not be opened in time");
 
 /// What is asked of which room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,12 +75,15 @@ impl App {
     }
 
     fn answer(&mut self, exchange: &mut Exchange<'_>, target: Target<'_>) -> Result<Reply, Refusal> {
+        if let Some(outcome) = exchange.outcome() {
+            return published(exchange, target, outcome);
+        }
         let request = exchange.request();
         let visitor = self.gate.visitor(request, exchange.hop(), exchange.now_ms())?;
         let is_read = matches!(request.method(), "GET" | "HEAD");
         match (target, is_read) {
             (Target::List, true) => list(exchange, &visitor),
-            (Target::Info(room), true) => info(exchange, room, &visitor),
+            (Target::Info(room), true) => info(exchange, room, self.route_of(room).ok(), &visitor),
             (Target::Presence(room), true) => presence(exchange, room, &visitor),
             (Target::Messages(room), true) => messages(exchange, room, self.route_of(room)?, &visitor),
             (Target::Events(room), true) => {
@@ -145,8 +151,20 @@ fn list(exchange: &mut Exchange<'_>, visitor: &Visitor) -> Result<Reply, Refusal
     Ok(Response::json(200, &json!({ "rooms": rooms, "next": next.as_deref() })).into())
 }
 
-fn info(exchange: &mut Exchange<'_>, room: &str, visitor: &Visitor) -> Result<Reply, Refusal> {
+fn info(
+    exchange: &mut Exchange<'_>,
+    room: &str,
+    route: Option<&Route>,
+    visitor: &Visitor,
+) -> Result<Reply, Refusal> {
     visitor.check(Right::Join, room)?;
+    if let Some(route) = route.filter(|_| exchange.is_shared()) {
+        // It may be on other nodes alone.
+        prepare(exchange, room, route)?;
+    }
+    if exchange.is_opening(room) {
+        return Err(OPENING);
+    }
     let info = room_json(exchange, room).ok_or(Refusal::NotFound)?;
     Ok(Response::json(200, &info).into())
 }
@@ -182,8 +200,11 @@ fn messages(
     if route.keep.is_nothing() {
         return Err(Refusal::Malformed("this room keeps no history to be asked for"));
     }
-    if wait > 0 {
+    if wait > 0 || exchange.is_shared() {
         prepare(exchange, room, route)?;
+    }
+    if exchange.is_opening(room) {
+        return Err(OPENING);
     }
     let bytes_max = exchange.limits().page_bytes_max;
     let may_wait = wait > 0 && !exchange.has_waited();
@@ -237,9 +258,20 @@ fn post(exchange: &mut Exchange<'_>, room: &str, route: &Route, visitor: &Visito
     };
     prepare(exchange, room, route)?;
     let filled = route.fill(message, visitor.name(), exchange.now_ms());
-    let published = exchange.publish(room, filled.as_message(), key.as_deref());
+    let outcome = exchange.publish(room, filled.as_message(), key.as_deref());
+    published(exchange, Target::Messages(room), outcome)
+}
+
+/// Says what has become of what a request has published, or that it is not known yet.
+fn published(
+    exchange: &mut Exchange<'_>,
+    target: Target<'_>,
+    outcome: Result<Published, NotPublished>,
+) -> Result<Reply, Refusal> {
+    let Target::Messages(room) = target else { return Err(Refusal::NotFound) };
     let members = exchange.rooms().members(room);
-    match published {
+    match outcome {
+        Err(NotPublished::Pending(ticket)) => Ok(Reply::Pending(ticket)),
         Ok(published) => {
             let status = if published.repeated { 200 } else { 201 };
             let position = published.position.to_string();
@@ -252,6 +284,8 @@ fn post(exchange: &mut Exchange<'_>, room: &str, route: &Route, visitor: &Visito
         Err(NotPublished::Behind) => Err(Refusal::Unavailable("the room is behind with what came before")),
         Err(NotPublished::Memory) => Err(Refusal::Unavailable("the server is short of memory")),
         Err(NotPublished::Moving) => Err(Refusal::Unavailable("another process is taking the room over")),
+        Err(NotPublished::Away) => Err(Refusal::Unavailable("the backplane does not answer")),
+        Err(NotPublished::Refused) => Err(Refusal::Unavailable("the backplane refuses it")),
         Err(NotPublished::Room(_)) => Err(Refusal::Unavailable("the room cannot be opened")),
     }
 }

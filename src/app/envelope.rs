@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::route::Route;
 use super::{Guest, key, may_publish};
 use crate::auth::{Gate, Right};
-use crate::{Context, Joined, Message, NotPublished};
+use crate::{Context, Joined, Message, NotPublished, Published};
 
 /// What a client may say.
 #[derive(Deserialize)]
@@ -47,6 +47,10 @@ pub(super) fn receive(
         }
         None => Some(json!({ "type": "error", "reason": "not an object with text, base64 or token" })),
     };
+    tell(ctx, answer);
+}
+
+fn tell(ctx: &mut Context<'_>, answer: Option<Value>) {
     if let Some(answer) = answer
         && ctx.send(&answer.to_string()).is_err()
     {
@@ -94,10 +98,33 @@ fn obey(
     };
     let filled = route.fill(message, guest.visitor.name(), ctx.now_ms());
     match ctx.publish_once(room, filled.as_message(), key.as_deref()) {
+        Err(NotPublished::Pending(ticket)) => {
+            guest.pending.insert(ticket, said.id);
+            Ok(None)
+        }
+        outcome => answer(said.id, outcome),
+    }
+}
+
+/// Answers what had to come through the backplane first.
+pub(super) fn published(ctx: &mut Context<'_>, id: Option<String>, outcome: Result<Published, NotPublished>) {
+    let failed = |reason: &str| Some(json!({ "type": "error", "id": id, "reason": reason }));
+    let answer = answer(id.clone(), outcome).unwrap_or_else(failed);
+    tell(ctx, answer);
+}
+
+/// What is said of a publication; an error says why it is none.
+fn answer(
+    id: Option<String>,
+    outcome: Result<Published, NotPublished>,
+) -> Result<Option<Value>, &'static str> {
+    match outcome {
         Ok(published) => {
             let position = published.position.to_string();
-            Ok(said.id.map(|id| json!({ "type": "ack", "id": id, "position": position })))
+            Ok(id.map(|id| json!({ "type": "ack", "id": id, "position": position })))
         }
+        Err(NotPublished::Away | NotPublished::Pending(_)) => Err("the backplane does not answer"),
+        Err(NotPublished::Refused) => Err("the backplane refuses it"),
         Err(NotPublished::Behind) => Err("the room is behind with what came before"),
         Err(NotPublished::Memory) => Err("the server is short of memory"),
         Err(NotPublished::Moving) => Err("another process is taking the room over"),

@@ -7,12 +7,13 @@ mod key;
 mod route;
 mod time;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::auth::{Gate, Right, Visitor};
 use crate::{
-    Context, Encoding, Exchange, Handler, Join, Joined, Message, Opening, Presence, Refusal, Reply, Request,
-    Response, Start,
+    Context, Encoding, Exchange, Handler, Join, Joined, Message, NotPublished, Opening, Presence, Published,
+    Refusal, Reply, Request, Response, Start, Ticket,
 };
 pub use files::Files;
 pub use route::{Filled, InvalidPattern, Listing, Mode, Pattern, Rate, Route};
@@ -45,6 +46,8 @@ struct Guest {
     is_json: bool,
     may_publish: bool,
     allowance: Allowance,
+    /// What it is yet to be told of: the publications that other nodes have to do with, and the ids it gave them.
+    pending: HashMap<Ticket, Option<String>>,
 }
 
 /// How many messages may come now, in thousandths, and when that was.
@@ -137,6 +140,7 @@ impl Handler for App {
             "/" => page(request).into(),
             "/healthz" => Response::text(200, "ok").into(),
             "/readyz" if exchange.is_draining() => Refusal::Unavailable("the server is about to end").into(),
+            "/readyz" if !exchange.is_ready() => Refusal::Unavailable("the backplane does not answer").into(),
             "/readyz" => Response::text(200, "ok").into(),
             path => match (path.strip_prefix(files::PREFIX), &self.files) {
                 (Some(path), Some(files)) => {
@@ -186,7 +190,12 @@ impl Handler for App {
         let may_publish = room.as_deref().is_none_or(|room| may_publish(route, &visitor, room));
         let is_plain = !is_json && may_publish && route.rate.is_none() && !needs_user(route, &visitor);
         let allowance = Allowance { milli: u64::MAX, at_ms: opening.now_ms() };
-        let guest = (!is_plain).then(|| Box::new(Guest { visitor, is_json, may_publish, allowance }));
+        let guest = (!is_plain).then(|| {
+            Box::new({
+                let pending = HashMap::new();
+                Guest { visitor, is_json, may_publish, allowance, pending }
+            })
+        });
         Ok(Place { route: route.clone(), room, guest })
     }
 
@@ -216,6 +225,20 @@ impl Handler for App {
             }
             Some(guest) if guest.may_publish => publish(ctx, route, room, Some(&guest.visitor), message),
             Some(_) => ctx.close(1008, "this room may only be read").unwrap_or_default(),
+        }
+    }
+
+    fn published(
+        &mut self,
+        place: &mut Place,
+        ctx: &mut Context<'_>,
+        ticket: Ticket,
+        outcome: Result<Published, NotPublished>,
+    ) {
+        if let Some(guest) = &mut place.guest
+            && let Some(id) = guest.pending.remove(&ticket)
+        {
+            envelope::published(ctx, id, outcome);
         }
     }
 }

@@ -6,6 +6,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use super::{Command, Shared, Transport, client};
+use crate::backplane::Author;
 use crate::http::head::Request;
 use crate::http::response::is_header;
 use crate::http::upgrade::Granted;
@@ -156,7 +157,11 @@ impl Context<'_> {
         if self.memberships.len() >= self.shared.rules.limits.rooms_per_connection_max {
             return Err(JoinError::TooManyMemberships);
         }
-        let (membership, joined) = self.shared.rooms.join(room, self.id, join, self.deflate)?;
+        let joined = self.shared.rooms.join(room, self.id, join, self.deflate);
+        if joined == Err(JoinError::Opening) {
+            self.shared.ask_for(room);
+        }
+        let (membership, joined) = joined?;
         // Most connections are in one room: no more is reserved than that.
         self.memberships.reserve_exact(1);
         self.memberships.push(membership);
@@ -208,20 +213,30 @@ impl Context<'_> {
     ///
     /// `None` where it was not published: the room has no members, or sending to them is a whole log's length behind.
     /// The latter does not happen to who is a member, since a member is not read while its room is behind.
+    ///
+    /// Where rooms are shared with other nodes, it is `None` also where it is on its way: nobody knows the position yet.
     pub fn publish<'m>(&mut self, room: &str, message: impl Into<Message<'m>>) -> Option<Position> {
+        if self.shared.is_linked() {
+            let _ = self.publish_to_all(room, message.into(), Author::Silent(self.id), None);
+            return None;
+        }
         self.publish_once(room, message, None).ok().map(|published| published.position)
     }
 
     /// As [`Context::publish`]; what came with the same key before is not published again.
     ///
     /// # Errors
-    /// [`NotPublished`].
+    /// [`NotPublished`]; where rooms are shared with other nodes, [`NotPublished::Pending`] has the number under which
+    /// [`Handler::published`](super::handler::Handler::published) is told what has become of it.
     pub fn publish_once<'m>(
         &mut self,
         room: &str,
         message: impl Into<Message<'m>>,
         key: Option<&str>,
     ) -> Result<Published, NotPublished> {
+        if self.shared.is_linked() {
+            return self.publish_to_all(room, message.into(), Author::Asking(self.id), key);
+        }
         let post = Post { memberships: self.memberships, key };
         let published = self.shared.publish(room, message.into(), post)?;
         if published.crowded && !self.crowded {
@@ -232,6 +247,21 @@ impl Context<'_> {
             self.shared.budget.held.push(self.id);
         }
         Ok(published)
+    }
+
+    fn publish_to_all(
+        &mut self,
+        room: &str,
+        message: Message<'_>,
+        author: Author,
+        key: Option<&str>,
+    ) -> Result<Published, NotPublished> {
+        let (ticket, crowded) = self.shared.publish_to_all(room, message, author, key)?;
+        if crowded && !self.crowded {
+            self.crowded = true;
+            self.shared.hold(self.id);
+        }
+        Err(NotPublished::Pending(ticket))
     }
 
     /// Sends to another connection, once this handler has returned; without effect if it has ended by then.

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::{Shared, Transport, client};
+use crate::backplane::Author;
 use crate::http::head::Request;
 use crate::http::response::{Refusal, Response};
 use crate::id::ConnId;
@@ -13,7 +14,7 @@ use crate::proxy::networks::Hop;
 use crate::room::join::JoinError;
 use crate::room::log::Keep;
 use crate::room::position::Start;
-use crate::room::publish::{NotPublished, Post, Published};
+use crate::room::publish::{NotPublished, Post, Published, Ticket};
 use crate::room::rooms::Rooms;
 use crate::timer::Tick;
 use crate::ws::message::Message;
@@ -26,6 +27,7 @@ pub struct Exchange<'a> {
     pub(super) request: &'a Request<'a>,
     pub(super) body: &'a [u8],
     pub(super) has_waited: bool,
+    pub(super) told: Option<Result<Published, NotPublished>>,
     pub(super) expires: Tick,
     pub(super) shared: &'a mut Shared,
 }
@@ -42,6 +44,9 @@ pub enum Reply {
         /// How long, at most.
         time: Duration,
     },
+    /// None yet: the handler is asked again when the backplane has answered what it has published, and finds the answer in
+    /// [`Exchange::outcome`].
+    Pending(Ticket),
     /// What is published in a room, as server-sent events, until the client goes (HTML §9.2).
     Events {
         /// The room, which is made if there is none of this name.
@@ -106,6 +111,28 @@ impl<'a> Exchange<'a> {
         self.shared.is_draining
     }
 
+    /// What has become of what this request has published, where that took the backplane's answer. The body is not there
+    /// any more.
+    pub fn outcome(&self) -> Option<Result<Published, NotPublished>> {
+        self.told
+    }
+
+    /// Whether a room is shared with other nodes and not open yet. Then whatever is answered now is not sent: the handler
+    /// is asked again when the room is open, or when that has taken too long.
+    pub fn is_opening(&mut self, room: &str) -> bool {
+        self.shared.ask_for(room)
+    }
+
+    /// Whether rooms are shared with other nodes.
+    pub fn is_shared(&self) -> bool {
+        self.shared.is_linked()
+    }
+
+    /// Whether what is published here reaches all nodes; where there are no others, it does.
+    pub fn is_ready(&self) -> bool {
+        self.shared.is_ready()
+    }
+
     /// Milliseconds since 1970.
     pub fn now_ms(&self) -> u64 {
         self.shared.now_ms
@@ -127,7 +154,7 @@ impl<'a> Exchange<'a> {
     /// Sends to every member of a room. What came with the same key before is not published again.
     ///
     /// # Errors
-    /// [`NotPublished`].
+    /// [`NotPublished`]; after [`NotPublished::Pending`] the reply is [`Reply::Pending`].
     pub fn publish<'m>(
         &mut self,
         room: &str,
@@ -136,6 +163,10 @@ impl<'a> Exchange<'a> {
     ) -> Result<Published, NotPublished> {
         if self.shared.is_pressed() {
             return Err(NotPublished::Memory);
+        }
+        if self.shared.is_linked() {
+            let sent = self.shared.publish_to_all(room, message.into(), Author::Asking(self.id), key);
+            return sent.and_then(|(ticket, _)| Err(NotPublished::Pending(ticket)));
         }
         self.shared.publish(room, message.into(), Post { memberships: &[], key })
     }

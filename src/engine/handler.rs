@@ -4,6 +4,7 @@ use crate::conn::Closed;
 use crate::http::head::Request;
 use crate::http::response::{Refusal, Response};
 use crate::id::ConnId;
+use crate::room::publish::{NotPublished, Published, Ticket};
 use crate::ws::message::Message;
 
 use super::context::{Context, Opening};
@@ -61,7 +62,8 @@ pub trait Handler {
 
     /// A client wants to open a WebSocket whose handshake is in order.
     ///
-    /// What is sent in here follows the handshake's answer.
+    /// What is sent in here follows the handshake's answer. Where rooms are shared with other nodes, it is called again
+    /// after an error if a room was to be joined that had to be opened first.
     ///
     /// # Errors
     /// The response that refuses it before 101. Rooms joined in here are left again.
@@ -69,6 +71,19 @@ pub trait Handler {
 
     /// A message has arrived.
     fn message(&mut self, state: &mut Self::State, ctx: &mut Context<'_>, message: Message<'_>);
+
+    /// What has become of something that was published with [`Context::publish_once`], where rooms are shared with other
+    /// nodes: its position, or why it was not published. Each [`NotPublished::Pending`] is answered once, unless the
+    /// connection ends before.
+    fn published(
+        &mut self,
+        state: &mut Self::State,
+        ctx: &mut Context<'_>,
+        ticket: Ticket,
+        outcome: Result<Published, NotPublished>,
+    ) {
+        let (_, _, _, _) = (state, ctx, ticket, outcome);
+    }
 
     /// The connection has ended and has left its rooms; sending to it is an error now.
     fn close(&mut self, state: Self::State, ctx: &mut Context<'_>, closed: &Closed) {

@@ -14,6 +14,7 @@ mod flush;
 pub mod handler;
 mod handover;
 mod invariants;
+mod link;
 mod open;
 mod peer;
 mod pressure;
@@ -30,6 +31,7 @@ pub use context::{Context, Opening, SendError};
 pub use exchange::{Exchange, Reply};
 pub use peer::Transport;
 
+use crate::backplane::Author;
 use crate::conn::Stage;
 use crate::http::origin::OriginPolicy;
 use crate::http::response::Response;
@@ -50,6 +52,7 @@ use crate::ws::message::{Message, OwnedMessage};
 use addresses::Addresses;
 use drain::Pace;
 use handler::Handler;
+use link::Link;
 use peer::Peer;
 use pressure::Budget;
 
@@ -77,6 +80,8 @@ struct Shared {
     budget: Budget,
     /// Whether the server is about to end: nobody new is to be sent here.
     is_draining: bool,
+    /// What the rooms are shared through, where there are other nodes.
+    link: Option<Box<Link>>,
     /// When the loop began, and the time now, in milliseconds since 1970.
     start_ms: u64,
     now_ms: u64,
@@ -89,6 +94,10 @@ impl Shared {
         message: Message<'_>,
         post: Post<'_>,
     ) -> Result<Published, NotPublished> {
+        if self.is_linked() {
+            let sent = self.publish_to_all(room, message, Author::Server, post.key);
+            return sent.and_then(|(ticket, _)| Err(NotPublished::Pending(ticket)));
+        }
         let mut press = Press::new(&mut self.deflater, &self.rules.limits, &self.metrics);
         let published = self.rooms.publish(room, message, post, &mut press);
         match &published {
@@ -176,7 +185,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         let spares = Spares::new(rules.limits.spare_bytes_max);
         let (deflater, commands) = (Deflater::default(), VecDeque::new());
         let inflater = Inflater::new(&rules.limits);
-        let (budget, is_draining, now_ms) = (Budget::default(), false, start_ms);
+        let (budget, link, is_draining, now_ms) = (Budget::default(), None, false, start_ms);
         let mut shared = Shared {
             rules,
             rooms,
@@ -185,6 +194,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             metrics,
             commands,
             budget,
+            link,
             is_draining,
             start_ms,
             now_ms,
@@ -259,6 +269,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     pub fn turn(&mut self, now: Instant) {
         self.set_time(now);
         self.shared.metrics.turns.add(1);
+        self.follow();
         self.read();
         self.run_commands();
         self.wake();
@@ -267,6 +278,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         self.flush();
         self.walk();
         self.release();
+        self.report();
         if !self.dead.is_empty() {
             self.reap();
         }
@@ -294,7 +306,8 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         if self.has_work() {
             return Some(Duration::ZERO);
         }
-        self.wheel.sleep(self.start, now).into_iter().chain(self.relief()).min()
+        let link = self.link_due(now).map(Duration::from_millis);
+        self.wheel.sleep(self.start, now).into_iter().chain(self.relief()).chain(link).min()
     }
 
     /// Carries out a request from outside.

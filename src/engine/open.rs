@@ -5,7 +5,7 @@ use super::exchange::{Exchange, Reply};
 use super::handler::{Admission, Handler};
 use super::read::{context, leave_all};
 use super::{Engine, Transport, get};
-use crate::conn::Parked;
+use crate::conn::{Parked, Why};
 use crate::http::body::Framing;
 use crate::http::head::Request;
 use crate::http::response::{Refusal, Response};
@@ -15,6 +15,7 @@ use crate::outbound::Outbound;
 use crate::room::encoding::Encoding;
 use crate::room::join::{Join, JoinError};
 use crate::room::position::Start;
+use crate::room::publish::{NotPublished, Published};
 use crate::timer::Tick;
 
 /// In which state a request is when it is to be answered.
@@ -27,7 +28,9 @@ enum Asked<'b> {
     /// Its body has come.
     WithBody(&'b [u8]),
     /// It has waited; the time may have run out.
-    Again { until: Tick, has_waited: bool },
+    Again { until: Option<Tick>, has_waited: bool },
+    /// What it has published has been answered.
+    Told(Result<Published, NotPublished>),
 }
 
 impl From<JoinError> for Response {
@@ -50,12 +53,40 @@ impl<H: Handler, T: Transport> Engine<H, T> {
 
     /// A request that waited is answered, or waits on.
     pub(super) fn answer_parked(&mut self, id: ConnId) {
+        if self.shared.wait_no_longer(id) {
+            return self.decide(id, None);
+        }
         let Some(parked) = get(&mut self.peers, id).and_then(|peer| peer.conn.take_parked()) else { return };
+        if parked.why == Why::Answer && parked.until > self.now && self.stopping.is_none() {
+            // What it has published is on its way: nobody else can tell it.
+            if let Some(peer) = get(&mut self.peers, id) {
+                peer.conn.park(parked);
+            }
+            return;
+        }
         self.shared.rooms.unlisten(&parked.room, id);
         let has_waited = parked.until <= self.now;
-        self.answer(id, &parked.head, Asked::Again { until: parked.until, has_waited });
+        let asked = match parked.why {
+            Why::News => Asked::Again { until: Some(parked.until), has_waited },
+            Why::Opening => Asked::Again { until: None, has_waited },
+            Why::Answer => Asked::Told(Err(NotPublished::Away)),
+        };
+        self.answer(id, &parked.head, asked);
         if let Some(peer) = get(&mut self.peers, id) {
             // What was pipelined behind it has waited, too.
+            peer.queue_read(&mut self.readable);
+        }
+    }
+
+    /// A request that waited for what it has published is answered.
+    pub(super) fn answer_publisher(&mut self, id: ConnId, outcome: Result<Published, NotPublished>) {
+        let Some(peer) = get(&mut self.peers, id) else { return };
+        match peer.conn.take_parked() {
+            Some(parked) if parked.why == Why::Answer => self.answer(id, &parked.head, Asked::Told(outcome)),
+            Some(parked) => return peer.conn.park(parked),
+            None => return,
+        }
+        if let Some(peer) = get(&mut self.peers, id) {
             peer.queue_read(&mut self.readable);
         }
     }
@@ -75,9 +106,9 @@ impl<H: Handler, T: Transport> Engine<H, T> {
                 self.send_response(id, &refusal.into(), request.method() == "HEAD", true);
             }
             Ok(None) => self.respond(id, head, &request, asked),
-            Ok(Some(upgrade)) if matches!(asked, Asked::Admitted) => self.open(id, &request, &upgrade),
+            Ok(Some(upgrade)) if matches!(asked, Asked::Admitted) => self.open(id, head, &request, &upgrade),
             Ok(Some(upgrade)) => match self.handler.admit(id, &request) {
-                Admission::Now => self.open(id, &request, &upgrade),
+                Admission::Now => self.open(id, head, &request, &upgrade),
                 Admission::Later => self.defer(id, head),
             },
         }
@@ -100,7 +131,8 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         self.shared.metrics.requests.add(1);
         let (body, has_waited, until) = match asked {
             Asked::WithBody(body) => (body, false, None),
-            Asked::Again { until, has_waited } => (&b""[..], has_waited, Some(until)),
+            Asked::Again { until, has_waited } => (&b""[..], has_waited, until),
+            Asked::Told(_) => (&b""[..], false, None),
             Asked::First | Asked::Admitted => (&b""[..], false, None),
         };
         // Whoever asks while connections are being closed is answered with what there is.
@@ -110,9 +142,16 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         let (transport, client) = (&peer.transport, peer.client.as_deref());
         let shared = &mut self.shared;
         let expires = Tick::NEVER;
-        let mut exchange = Exchange { id, transport, client, request, body, has_waited, expires, shared };
+        let told = if let Asked::Told(outcome) = asked { Some(outcome) } else { None };
+        let mut exchange =
+            Exchange { id, transport, client, request, body, has_waited, told, expires, shared };
+        exchange.shared.take_asked();
         let reply = self.handler.http(&mut exchange);
         let expires = exchange.expires;
+        let opens = self.shared.take_asked().filter(|_| !has_waited);
+        if let Some(room) = opens {
+            return self.park_until_open(id, head, request, room);
+        }
         match reply {
             Reply::Now(response) if is_hurried && matches!(asked, Asked::Again { .. }) => {
                 let response = response.header("retry-after", self.retry_after());
@@ -127,7 +166,18 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             Reply::Wait { room, time } => {
                 let time = time.min(self.shared.rules.limits.poll_wait_max);
                 let until = until.unwrap_or_else(|| self.now.after(time));
-                self.park(id, request, Parked { head: head.into(), room, until });
+                self.park(id, request, Parked { head: head.into(), room, until, why: Why::News });
+            }
+            Reply::Pending(_) => {
+                // The answer comes before, be it that there is none.
+                let until = self.now.after(2 * self.shared.rules.limits.backplane_publish_deadline);
+                let Some(peer) = get(&mut self.peers, id) else { return };
+                let (head, room) = (head.into(), String::new());
+                peer.conn.park(Parked { head, room, until, why: Why::Answer });
+                self.enter_phase(id);
+            }
+            Reply::Events { room, .. } if !has_waited && self.shared.rooms.is_opening(&room) => {
+                self.park_until_open(id, head, request, room);
             }
             Reply::Events { room, start } => self.stream(id, request, (&room, start), expires),
         }
@@ -160,6 +210,12 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             self.shared.metrics.refused(response.status());
         }
         self.send_response(id, response, request.method() == "HEAD", !request.keeps_alive());
+    }
+
+    /// Keeps a request until a room is open.
+    fn park_until_open(&mut self, id: ConnId, head: &[u8], request: &Request<'_>, room: String) {
+        let until = self.now.after(self.shared.rules.limits.admission_deadline);
+        self.park(id, request, Parked { head: head.into(), room, until, why: Why::Opening });
     }
 
     /// Keeps a request until there is news in a room.
@@ -242,7 +298,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     }
 
     /// Asks the handler, and answers 101 with whatever it sent right behind, or its refusal.
-    fn open(&mut self, id: ConnId, request: &Request<'_>, upgrade: &Upgrade) {
+    fn open(&mut self, id: ConnId, head: &[u8], request: &Request<'_>, upgrade: &Upgrade) {
         let Some(peer) = get(&mut self.peers, id) else { return };
         let deflate = upgrade.deflate.filter(|_| self.shared.rules.deflate);
         let mut greeting = Outbound::default();
@@ -251,9 +307,11 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         ctx.deflate = deflate;
         ctx.open = true;
         let mut opening = Opening { ctx, request, granted: Granted { deflate, ..Granted::default() } };
+        opening.ctx.shared.take_asked();
         let opened = self.handler.open(&mut opening);
         let granted = std::mem::take(&mut opening.granted);
         let aftermath = opening.ctx.aftermath();
+        let asked = self.shared.take_asked();
         match opened {
             Ok(state) => {
                 peer.outbound.push_http(|out| upgrade.write(out, &granted));
@@ -270,6 +328,11 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             }
             Err(response) => {
                 leave_all(peer, &mut self.shared);
+                if let Some(room) = asked {
+                    // It is asked again when the room is open.
+                    self.defer(id, head);
+                    return self.shared.wait_for_room(id, room);
+                }
                 self.refuse(id, &response);
             }
         }

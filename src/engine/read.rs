@@ -291,6 +291,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         if let Some(parked) = peer.conn.take_parked() {
             self.shared.rooms.unlisten(&parked.room, id);
         }
+        self.shared.wait_no_longer(id);
         if is_planted(Fault::LeaveForgottenOnLoss) {
             peer.memberships.clear();
         }

@@ -19,6 +19,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         self.shared.renew_budget();
         self.shared.rules.trusted_proxies = rules.trusted_proxies;
         self.shared.rooms.set_limits(&self.shared.rules.limits);
+        self.share_limits();
         self.inflater.set_limits(&self.shared.rules.limits);
         // A deadline may be nearer now than the one that is filed.
         for id in self.ids() {

@@ -54,6 +54,10 @@ metrics! {
     lost,
     /// Of those, ended because they held the most when memory was short.
     shed,
+    /// Publications of which the backplane did not say in time that they were published.
+    publications_failed,
+    /// Rooms whose history was lost, so that their members were told.
+    rooms_reset,
     /// Publications that slow members were not sent, by the rule of their room.
     skipped,
     /// Members closed because their room's log had moved past them.

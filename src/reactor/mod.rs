@@ -4,6 +4,7 @@ pub mod accept;
 mod address;
 mod arrivals;
 pub mod inbox;
+mod link;
 mod listener;
 mod machine;
 pub mod proxied;
@@ -30,6 +31,7 @@ use crate::limits::Limits;
 use crate::metrics::Metrics;
 pub use address::{Address, Listen};
 use inbox::Inbox;
+use link::Link;
 use listener::Listener;
 use signals::Signals;
 use socket::Stream;
@@ -62,6 +64,8 @@ pub struct Reactor<H: Handler> {
     door: Option<Door>,
     /// What is called when the server begins to end.
     farewell: Option<Box<dyn FnOnce() + Send>>,
+    /// The sockets of the backplane, where there is one.
+    link: Option<Link>,
     metrics: Arc<Metrics>,
     limits: Limits,
     /// Whether a signal has asked for the end already.
@@ -132,6 +136,7 @@ impl<H: Handler> Reactor<H> {
             reload,
             door: None,
             farewell,
+            link: None,
             metrics,
             limits,
             is_ending,
@@ -219,7 +224,9 @@ impl<H: Handler> Reactor<H> {
             {
                 farewell();
             }
+            self.listen_to_others(now);
             self.engine.turn(now);
+            self.tell_others(now);
             // Those who have gone make room first: who comes back at once is not counted beside what it has left.
             self.accept(now, self.limits.accept_budget);
             if !self.engine.accepts() && self.close_listeners(now) {
@@ -231,6 +238,9 @@ impl<H: Handler> Reactor<H> {
 
     fn sleep(&self, now: Instant) -> Option<Duration> {
         let has_work = self.inbox.has_waiting() || self.listeners.iter().any(Listener::is_ready);
+        if self.link.as_ref().is_some_and(Link::has_work) {
+            return Some(Duration::ZERO);
+        }
         // While it is not known which process goes on, all of that waits.
         if has_work && !self.engine.is_held() {
             return Some(Duration::ZERO);
@@ -252,6 +262,11 @@ impl<H: Handler> Reactor<H> {
                 Source::Listener(i) => {
                     if let Some(listener) = self.listeners.get_mut(i) {
                         listener.mark_ready();
+                    }
+                }
+                Source::Link(line) => {
+                    if let Some(link) = &mut self.link {
+                        link.mark(line, event);
                     }
                 }
                 Source::Conn(id) => {

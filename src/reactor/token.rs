@@ -2,6 +2,7 @@
 
 use mio::Token;
 
+use crate::backplane::Line;
 use crate::id::ConnId;
 
 /// Where an event comes from.
@@ -15,6 +16,7 @@ pub(super) enum Source {
     Door,
     /// The next process.
     Guest,
+    Link(Line),
 }
 
 /// A connection's id has its highest bit clear, so tokens with that bit set are free for everything else.
@@ -28,7 +30,9 @@ impl From<Source> for Token {
             Source::Signals => Token(OTHER + 1),
             Source::Door => Token(OTHER + 2),
             Source::Guest => Token(OTHER + 3),
-            Source::Listener(i) => Token(OTHER + 4 + i),
+            Source::Link(Line::Commands) => Token(OTHER + 4),
+            Source::Link(Line::News) => Token(OTHER + 5),
+            Source::Listener(i) => Token(OTHER + 6 + i),
         }
     }
 }
@@ -41,7 +45,9 @@ impl From<Token> for Source {
             Some(1) => Source::Signals,
             Some(2) => Source::Door,
             Some(3) => Source::Guest,
-            Some(i) => Source::Listener(i - 4),
+            Some(4) => Source::Link(Line::Commands),
+            Some(5) => Source::Link(Line::News),
+            Some(i) => Source::Listener(i - 6),
         }
     }
 }

@@ -76,6 +76,8 @@ pub enum JoinError {
     TooManyMemberships,
     /// The connection is closing.
     Closed,
+    /// The room is being opened, which takes the backplane's answer. Whoever asks is asked again when it is open.
+    Opening,
 }
 
 impl fmt::Display for JoinError {
@@ -85,6 +87,7 @@ impl fmt::Display for JoinError {
             JoinError::TooManyRooms => "there are too many rooms",
             JoinError::TooManyMemberships => "the connection is in too many rooms",
             JoinError::Closed => "the connection is closing",
+            JoinError::Opening => "the room could not be opened in time",
         })
     }
 }

@@ -74,6 +74,14 @@ impl Members {
         slot
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &Member)> {
+        self.slots.iter()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Member> {
+        self.slots.iter_mut().map(|(_, member)| member)
+    }
+
     pub(super) fn get(&self, slot: usize) -> Option<&Member> {
         self.slots.get(slot)
     }

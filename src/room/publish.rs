@@ -16,6 +16,10 @@ pub struct Published {
     pub repeated: bool,
 }
 
+/// The number of a publication that is on its way through the backplane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ticket(pub(crate) u64);
+
 /// Why something was not published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotPublished {
@@ -27,6 +31,12 @@ pub enum NotPublished {
     Memory,
     /// Another process is taking the rooms over: try again, and there.
     Moving,
+    /// It is on its way through the backplane: what has become of it is said under this number.
+    Pending(Ticket),
+    /// The backplane has not answered in time, or takes no more: try again, with the same key where it has one.
+    Away,
+    /// The backplane refuses it, as one that is out of memory does: try again.
+    Refused,
     /// The room cannot be opened.
     Room(JoinError),
 }
@@ -38,6 +48,9 @@ impl fmt::Display for NotPublished {
             NotPublished::Behind => f.write_str("the room is behind with what was published before"),
             NotPublished::Memory => f.write_str("the server is short of memory"),
             NotPublished::Moving => f.write_str("another process is taking the room over"),
+            NotPublished::Pending(_) => f.write_str("it is on its way"),
+            NotPublished::Away => f.write_str("the backplane does not answer"),
+            NotPublished::Refused => f.write_str("the backplane refuses it"),
             NotPublished::Room(error) => error.fmt(f),
         }
     }

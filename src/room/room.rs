@@ -35,6 +35,8 @@ pub(super) struct Room {
     pub(super) lag: Lag,
     /// Publications that slow members were not sent.
     pub(super) skipped: u64,
+    /// It is shared, and not open yet: nobody can be in it.
+    pub(super) is_opening: bool,
     /// When the last member or request left.
     pub(super) left_ms: u64,
     /// Until when it is kept whatever happens: its members are on their way from another process.
@@ -59,6 +61,7 @@ impl Room {
             keys: None,
             lag: Lag::Close,
             skipped: 0,
+            is_opening: false,
             left_ms: 0,
             guarded_ms: 0,
             own: HashMap::new(),
@@ -132,6 +135,20 @@ impl Room {
         }
         let position = Position { epoch: self.log.position().epoch, offset: cursor.offset() };
         (slot, Joined { position, recovered, is_behind })
+    }
+
+    /// Goes on with another log, all members at its head.
+    pub(super) fn begin(&mut self, log: Log) {
+        self.log = log;
+        for member in self.members.iter_mut() {
+            self.log.open_lane(member.wire);
+            member.cursor = self.log.head();
+        }
+        self.own.values_mut().for_each(VecDeque::clear);
+        self.members.rest_at(self.log.head());
+        if self.active {
+            self.members.begin_circle(self.log.head());
+        }
     }
 
     /// Moves a member to the head, as if it had been sent everything.

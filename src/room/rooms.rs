@@ -2,6 +2,7 @@
 
 mod handover;
 pub mod memory;
+pub mod shared;
 mod sweep;
 mod walk;
 
@@ -9,6 +10,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use memory::Held;
+use shared::Change;
 use slab::Slab;
 
 use super::join::{Join, JoinError, Joined, Membership};
@@ -64,6 +66,8 @@ pub struct Rooms {
     /// Where the search for history that is too old stands.
     swept: usize,
     held: Held,
+    /// What has become of rooms that other nodes have to do with; `None` where there are no others.
+    changes: Option<Vec<Change>>,
     limits: Limits,
 }
 
@@ -84,6 +88,7 @@ impl Rooms {
             now_ms: 0,
             swept: 0,
             held: Held::default(),
+            changes: None,
             limits: limits.clone(),
         }
     }
@@ -119,7 +124,8 @@ impl Rooms {
 
     /// What is known of a room; `None` where there is none of this name.
     pub fn info(&self, name: &str) -> Option<RoomInfo> {
-        let room = self.get(name)?;
+        // One that is being opened has no position that means anything.
+        let room = self.get(name).filter(|room| !room.is_opening)?;
         Some(RoomInfo {
             name: room.name.clone(),
             members: room.members.len(),
@@ -178,6 +184,9 @@ impl Rooms {
     ) -> Result<(Membership, Joined), JoinError> {
         let key = self.open(name, None)?;
         let room = &mut self.rooms[key];
+        if room.is_opening {
+            return Err(JoinError::Opening);
+        }
         room.log.age(self.now_ms);
         let (slot, mut joined) = room.enter(conn, join, join.wire(deflate));
         let notice = match join.presence {
@@ -234,7 +243,11 @@ impl Rooms {
         let name: Arc<str> = name.into();
         let log = Log::new(self.next_epoch, self.limits.room_log_bytes_max);
         self.next_epoch += 1;
-        let key = self.rooms.insert(Room::new(name.clone(), log));
+        let mut room = Room::new(name.clone(), log);
+        room.is_opening = self.changes.is_some();
+        room.left_ms = self.now_ms;
+        self.note(|| Change::Opened(name.clone()));
+        let key = self.rooms.insert(room);
         self.order.insert(name.clone());
         self.names.insert(name, key);
         self.charge(key);
@@ -257,7 +270,11 @@ impl Rooms {
 
     /// Publishes what the server itself has to say.
     fn announce(&mut self, key: usize, notice: Option<String>) {
-        if let Some(notice) = notice {
+        let Some(notice) = notice else { return };
+        if self.changes.is_some() {
+            let name = self.rooms[key].name.clone();
+            self.note(|| Change::Announced(name, notice));
+        } else {
             // Where nobody is left to be told, or the walk is far behind, nothing is lost that presence does not say.
             let _ = self.append(key, Message::Text(&notice), true, None, None);
         }
@@ -330,16 +347,7 @@ impl Rooms {
         if room.backlog() > self.limits.room_log_bytes_max as u64 {
             return Err(NotPublished::Behind);
         }
-        let position = room.append(message, is_notice, author, self.now_ms, press);
-        self.woken.extend(std::mem::take(&mut room.listeners));
-        if !room.active && !room.members.is_empty() {
-            room.active = true;
-            room.members.begin_circle(room.log.head());
-            self.active.push_back(key);
-        }
-        let crowded = self.is_behind(key);
-        self.set_crowded(key, crowded);
-        Ok(position)
+        Ok(self.put(key, message, (is_notice, author), self.now_ms, press))
     }
 
     /// Remembers a request that waits for the next publication in a room, which is made for it if need be.

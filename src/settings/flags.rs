@@ -90,6 +90,18 @@ pub fn command() -> Command {
                 .value_name("DIR")
                 .help("Folder whose files are served at /static/"),
         )
+        .arg(
+            Arg::new("backplane-url")
+                .long("backplane-url")
+                .value_name("URL")
+                .help("Redis through which nodes share their rooms: redis://user:password@host:port/db"),
+        )
+        .arg(
+            Arg::new("backplane-prefix")
+                .long("backplane-prefix")
+                .value_name("TEXT")
+                .help("What its keys begin with [default: fanline:]"),
+        )
         .arg(Arg::new("origin").long("origin").value_name("ORIGIN").action(ArgAction::Append).help(
             "Origin whose pages may connect besides the server's own, such as https://example.org; * for any",
         ))

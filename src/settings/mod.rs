@@ -1,6 +1,7 @@
 //! What the binary is told: flags, environment variables and a configuration file, in this order of precedence.
 
 mod auth;
+mod backplane;
 mod file;
 mod flags;
 mod listen;
@@ -24,6 +25,7 @@ use listen::{parse_mode, parse_networks, read_listen, read_networks};
 
 use crate::app::{Files, Route};
 use crate::auth::Gate;
+use crate::backplane::Target;
 use crate::http::origin::OriginPolicy;
 use crate::limits::{Limit, Limits};
 use crate::{Builder, Networks};
@@ -53,6 +55,8 @@ pub struct Settings {
     pub origins: OriginPolicy,
     /// Whether permessage-deflate is agreed to.
     pub deflate: bool,
+    /// What the rooms are shared through.
+    pub backplane: Option<Target>,
     /// The folder whose files are served.
     pub static_folder: Option<PathBuf>,
     /// What is where.
@@ -75,6 +79,7 @@ impl Default for Settings {
             limits: Limits::default(),
             origins: OriginPolicy::Same,
             deflate: false,
+            backplane: None,
             static_folder: None,
             routes: Route::defaults(),
             gate: Gate::default(),
@@ -212,6 +217,9 @@ impl Settings {
             }
             path
         });
+        if let Some(backplane) = table.table("backplane") {
+            self.backplane = backplane::read(backplane);
+        }
         if let Some(limits) = table.table("limits") {
             self.limits = read_limits(source, limits);
         }
@@ -239,6 +247,9 @@ impl Settings {
         if let Some(listen) = env("FANLINE_TLS_PROXY_LISTEN") {
             self.tls.proxy_listen = list(listen);
         }
+        let shared = (env("FANLINE_BACKPLANE_URL"), env("FANLINE_BACKPLANE_PREFIX"));
+        let named = ("FANLINE_BACKPLANE_URL", "FANLINE_BACKPLANE_PREFIX");
+        backplane::apply(&mut self.backplane, shared, named)?;
         if let Some(trusted) = env("FANLINE_TRUSTED_PROXIES") {
             self.trusted_proxies = parse_networks(&list(trusted))?;
         }
@@ -277,6 +288,9 @@ impl Settings {
         if let Some(listen) = flags.get_many::<String>("listen") {
             self.listen = listen.cloned().collect();
         }
+        let flag = |name| flags.get_one::<String>(name).cloned();
+        let shared = (flag("backplane-url"), flag("backplane-prefix"));
+        backplane::apply(&mut self.backplane, shared, ("--backplane-url", "--backplane-prefix"))?;
         if let Some(listen) = flags.get_many::<String>("proxy-listen") {
             self.proxy_listen = listen.cloned().collect();
         }
@@ -671,8 +685,8 @@ mod tests {
         for name in Limits::FIXED {
             assert!(stays.contains(&format!("`{name}`")), "{name}");
         }
-        assert_eq!(stays.matches('`').count() / 2, Limits::FIXED.len() + 6, "those, and where is listened");
-        for name in ["listen", "proxy_listen", "unix_mode", "tls", "reuse_port", "takeover"] {
+        assert_eq!(stays.matches('`').count() / 2, Limits::FIXED.len() + 7, "those, and where is listened");
+        for name in ["listen", "proxy_listen", "unix_mode", "tls", "backplane", "reuse_port", "takeover"] {
             assert!(stays.contains(&format!("`{name}`")), "{name}");
         }
     }

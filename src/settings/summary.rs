@@ -78,6 +78,9 @@ impl Settings {
         if let Some(folder) = &self.static_folder {
             lines.push(format!("static = {} (none)", folder.display()));
         }
+        if let Some(backplane) = &self.backplane {
+            lines.push(format!("backplane = {}, keys begin with {} (none)", backplane.url, backplane.prefix));
+        }
         lines.extend(describe_gate(&self.gate));
         let defaults = Limits::default();
         for limit in Limits::TABLE {

@@ -2,6 +2,7 @@
 
 use super::Rooms;
 use super::memory::Held;
+use super::shared::Change;
 
 impl Rooms {
     pub(super) fn free_if_deserted(&mut self, key: usize) {
@@ -17,6 +18,7 @@ impl Rooms {
         self.recharge(room.charged, Held::default());
         self.names.remove(&room.name);
         self.order.remove(&room.name);
+        self.note(|| Change::Closed(room.name.clone()));
         self.released.append(&mut room.waiting);
         self.woken.extend(room.listeners);
     }

@@ -1,0 +1,152 @@
+//! One connection to Redis, without its socket: how it is greeted, what is expected of it, and when it is given up.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::resp::{Decoder, Reply, command};
+use super::script::Script;
+use super::url::Url;
+use crate::limits::Limits;
+
+/// Which of the two connections: Redis says nothing else on one that subscribes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// What is asked and answered.
+    Commands,
+    /// What is published.
+    News,
+}
+
+impl Line {
+    /// Both.
+    pub const ALL: [Line; 2] = [Line::Commands, Line::News];
+}
+
+/// What the next reply on the line of commands answers.
+#[derive(Clone, Debug)]
+pub(super) enum Expected {
+    /// A part of the greeting; the last of them opens the line.
+    Greeting { is_last: bool },
+    /// A publication, by its number.
+    Published(u64),
+    /// A page of a room's publications, and which opening of the room asked for it.
+    Read(Arc<str>, u64),
+    /// What nobody but this node was told.
+    Canary,
+    /// Nothing that matters.
+    Nothing,
+}
+
+/// How far a line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// There is none; it is tried again then.
+    Down { retry_ms: u64 },
+    /// It has to be greeted by then.
+    Opening { by_ms: u64 },
+    /// It serves.
+    Up,
+}
+
+/// The state of one line.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) phase: Phase,
+    pub(super) output: Vec<u8>,
+    /// What replies are expected, and since when.
+    pub(super) expected: VecDeque<(Expected, u64)>,
+    decoder: Decoder,
+    /// How often in a row it could not be opened.
+    failures: u32,
+}
+
+impl State {
+    pub(super) fn new() -> Self {
+        Self {
+            phase: Phase::Down { retry_ms: 0 },
+            output: Vec::new(),
+            expected: VecDeque::new(),
+            decoder: Decoder::default(),
+            failures: 0,
+        }
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.phase == Phase::Up
+    }
+
+    pub(super) fn begin(&mut self, limits: &Limits, now_ms: u64) {
+        self.phase = Phase::Opening { by_ms: now_ms + limits.backplane_connect_deadline.as_millis() as u64 };
+        self.decoder = Decoder::default();
+    }
+
+    /// Greets the server: who this is, which database, and the scripts that will be called.
+    pub(super) fn greet(&mut self, url: &Url, name: &str, scripts: &[&Script], now_ms: u64) {
+        let mut commands: Vec<Vec<&[u8]>> = Vec::new();
+        let db = url.db.to_string();
+        match (&url.user, &url.password) {
+            (Some(user), Some(password)) => {
+                commands.push(vec![b"AUTH", user.as_bytes(), password.as_bytes()]);
+            }
+            (None, Some(password)) => commands.push(vec![b"AUTH", password.as_bytes()]),
+            (_, None) => {}
+        }
+        commands.push(vec![b"CLIENT", b"SETNAME", name.as_bytes()]);
+        if url.db > 0 {
+            commands.push(vec![b"SELECT", db.as_bytes()]);
+        }
+        commands.extend(scripts.iter().map(|script| vec![&b"SCRIPT"[..], b"LOAD", script.text.as_bytes()]));
+        let count = commands.len();
+        for (at, parts) in commands.iter().enumerate() {
+            self.ask(Expected::Greeting { is_last: at + 1 == count }, parts, now_ms);
+        }
+    }
+
+    pub(super) fn ask(&mut self, expected: Expected, parts: &[&[u8]], now_ms: u64) {
+        command(&mut self.output, parts);
+        self.expected.push_back((expected, now_ms));
+    }
+
+    /// Sends a command that has been written before.
+    pub(super) fn ask_written(&mut self, expected: Expected, written: &[u8], now_ms: u64) {
+        self.output.extend_from_slice(written);
+        self.expected.push_back((expected, now_ms));
+    }
+
+    /// The replies in what has come; an error says why the line is of no use any more.
+    pub(super) fn receive(&mut self, bytes: &[u8], limits: &Limits) -> Result<Vec<Reply>, &'static str> {
+        let replies = self.decoder.receive(bytes).map_err(|_| "it does not speak as Redis does")?;
+        match self.decoder.len() > limits.backplane_reply_bytes_max {
+            true => Err("its reply is longer than backplane_reply_bytes_max"),
+            false => Ok(replies),
+        }
+    }
+
+    pub(super) fn open(&mut self) {
+        self.phase = Phase::Up;
+        self.failures = 0;
+    }
+
+    /// Gives the line up; it is tried again after a pause that doubles, and is never twice the same for all nodes.
+    pub(super) fn give_up(&mut self, limits: &Limits, random: u64, now_ms: u64) {
+        let (min, max) = (limits.backplane_retry_min.as_millis(), limits.backplane_retry_max.as_millis());
+        let pause = min.saturating_mul(1 << self.failures.min(20)).min(max).max(1) as u64;
+        self.failures = self.failures.saturating_add(1);
+        let retry_ms = now_ms + pause / 2 + random % (pause / 2 + 1);
+        self.phase = Phase::Down { retry_ms };
+        self.output = Vec::new();
+        self.expected.clear();
+        self.decoder = Decoder::default();
+    }
+
+    /// When something about the line is due: to be tried again, or to be given up.
+    pub(super) fn due_ms(&self, limits: &Limits) -> u64 {
+        let answer = limits.backplane_reply_deadline.as_millis() as u64;
+        let overdue_ms = self.expected.front().map_or(u64::MAX, |(_, since_ms)| since_ms + answer);
+        match self.phase {
+            Phase::Down { retry_ms } => retry_ms,
+            Phase::Opening { by_ms } => by_ms.min(overdue_ms),
+            Phase::Up => overdue_ms,
+        }
+    }
+}

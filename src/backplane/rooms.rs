@@ -1,0 +1,324 @@
+//! The rooms that this node shares: subscribed first, then read, then followed; and read again where something is missing.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::line::{Expected, Line};
+use super::resp::{Reply, command};
+use super::{Backplane, Event, Kind};
+use crate::id::ConnId;
+use crate::room::log::Keep;
+use crate::room::position::Position;
+
+/// A room as this node shares it.
+#[derive(Debug)]
+pub(super) struct Entry {
+    keep: Keep,
+    /// Tells this opening from earlier ones.
+    opening: u64,
+    /// Redis has confirmed that what is published is heard.
+    is_subscribed: bool,
+    /// The last publication that this node has, and what was said of it; none before the room has been read.
+    head: Option<(Position, Bytes)>,
+    /// The last publication that has been announced and not appended.
+    announced: Option<Position>,
+    /// Something may be missing.
+    wants_read: bool,
+    is_reading: bool,
+    is_ready: bool,
+    touched_ms: u64,
+}
+
+impl Entry {
+    pub(super) fn stop_reading(&mut self) {
+        self.wants_read |= self.is_reading;
+        self.is_reading = false;
+    }
+
+    pub(super) fn unsubscribe(&mut self) {
+        self.is_subscribed = false;
+    }
+}
+
+/// What was said of a publication when it was published.
+struct Stamp {
+    time_ms: u64,
+    kind: Kind,
+    node: u64,
+    conn: Option<ConnId>,
+}
+
+impl Stamp {
+    fn read(text: &str) -> Option<Self> {
+        let mut words = text.split(' ');
+        let time_ms = words.next()?.parse().ok()?;
+        let kind = match words.next()? {
+            "t" => Kind::Text,
+            "b" => Kind::Binary,
+            "n" => Kind::Notice,
+            _ => return None,
+        };
+        let node = u64::from_str_radix(words.next()?, 16).ok()?;
+        let conn = words.next()?;
+        let conn = u64::from_str_radix(conn, 16).ok().map(ConnId::from_bits);
+        Some(Self { time_ms, kind, node, conn })
+    }
+}
+
+impl Backplane {
+    /// Channels named in one command, so that a node with many rooms does not hold up the others.
+    const CHANNELS: usize = 256;
+
+    /// Begins to share a room, of which so much is kept here.
+    pub fn open(&mut self, room: Arc<str>, keep: Keep, now_ms: u64) {
+        self.openings += 1;
+        let entry = Entry {
+            keep,
+            opening: self.openings,
+            is_subscribed: false,
+            head: None,
+            announced: None,
+            wants_read: false,
+            is_reading: false,
+            is_ready: false,
+            touched_ms: now_ms,
+        };
+        let channel = self.channel(&room);
+        self.rooms.insert(room, entry);
+        if self.lines[Line::News as usize].is_up() {
+            command(self.output(Line::News), &[b"SUBSCRIBE", channel.as_bytes()]);
+        }
+    }
+
+    /// Shares a room no longer.
+    pub fn close(&mut self, room: &str) {
+        if self.rooms.remove(room).is_some() && self.lines[Line::News as usize].is_up() {
+            let channel = self.channel(room);
+            command(self.output(Line::News), &[b"UNSUBSCRIBE", channel.as_bytes()]);
+        }
+    }
+
+    /// Subscribes to everything there is.
+    pub(super) fn subscribe_all(&mut self) {
+        let mut channels = vec![self.canary_channel()];
+        channels.extend(self.rooms.keys().map(|room| self.channel(room)));
+        for some in channels.chunks(Self::CHANNELS) {
+            let mut parts = vec![&b"SUBSCRIBE"[..]];
+            parts.extend(some.iter().map(String::as_bytes));
+            command(self.output(Line::News), &parts);
+        }
+    }
+
+    /// The room whose channel this is.
+    fn room_of(&self, channel: &str) -> Option<Arc<str>> {
+        let rest = channel.strip_prefix(&self.target.prefix)?.strip_prefix("news{")?;
+        let (room, _) = rest.rsplit_once("}:")?;
+        self.rooms.get_key_value(room).map(|(room, _)| room.clone())
+    }
+
+    /// Takes what comes on the line of news.
+    pub(super) fn hear_news(&mut self, reply: &Reply, now_ms: u64) -> Result<(), String> {
+        if let Reply::Error(error) = reply {
+            return Err(String::from_utf8_lossy(error).into_owned());
+        }
+        let [what, channel, said, ..] = reply.list() else {
+            return Err("it says what is not understood".to_owned());
+        };
+        let (Some(what), Some(channel)) = (what.text(), channel.text()) else { return Ok(()) };
+        match (what, self.room_of(channel)) {
+            ("subscribe", Some(room)) => {
+                if let Some(entry) = self.rooms.get_mut(&room) {
+                    entry.is_subscribed = true;
+                    entry.wants_read = true;
+                }
+                self.read_room(&room, now_ms);
+            }
+            ("message", Some(room)) => self.hear_announced(&room, said, now_ms),
+            ("message", None) if channel == self.canary_channel() => {
+                self.canary_ms = Some(now_ms);
+                self.deaf_since_ms = None;
+            }
+            (_, _) => {}
+        }
+        Ok(())
+    }
+
+    /// A publication has been announced: it is the next one, an old one, or there is something missing before it.
+    fn hear_announced(&mut self, room: &Arc<str>, said: &Reply, now_ms: u64) {
+        let Some(news) = said.bytes().and_then(announcement) else { return };
+        let Some(entry) = self.rooms.get_mut(room) else { return };
+        let is_next = |head: Position| {
+            head.epoch == news.position.epoch && head.offset + 1 == news.position.offset && !entry.is_reading
+        };
+        match &entry.head {
+            Some((head, _)) if is_next(*head) => {
+                self.append(room, news.position, news.stamp, news.payload);
+            }
+            Some((head, _)) if head.epoch == news.position.epoch && head.offset >= news.position.offset => {}
+            Some(_) | None => {
+                entry.announced = Some(news.position);
+                entry.wants_read |= !entry.is_reading;
+                self.read_room(room, now_ms);
+            }
+        }
+    }
+
+    fn append(&mut self, room: &Arc<str>, position: Position, stamp: Bytes, payload: Bytes) {
+        let Some(entry) = self.rooms.get_mut(room) else { return };
+        let said = std::str::from_utf8(&stamp).ok().and_then(Stamp::read);
+        // A stamp that somebody else wrote has its place in the order all the same.
+        let said = said.unwrap_or(Stamp { time_ms: 0, kind: Kind::Binary, node: 0, conn: None });
+        let author = said.conn.filter(|_| said.node == self.node);
+        // What is remembered must not keep the whole page that it came with.
+        entry.head = Some((position, Bytes::copy_from_slice(&stamp)));
+        let (time_ms, kind, room) = (said.time_ms, said.kind, room.clone());
+        self.events.push_back(Event::Append { room, time_ms, kind, author, payload });
+    }
+
+    /// Reads the rooms in which something may be missing.
+    pub(super) fn read_rooms(&mut self, now_ms: u64) {
+        let wanting = |(room, entry): (&Arc<str>, &Entry)| entry.wants_read.then(|| room.clone());
+        let rooms: Vec<Arc<str>> = self.rooms.iter().filter_map(wanting).collect();
+        for room in rooms {
+            self.read_room(&room, now_ms);
+        }
+    }
+
+    fn read_room(&mut self, room: &Arc<str>, now_ms: u64) {
+        let is_up = self.lines[Line::Commands as usize].is_up();
+        let Some(entry) = self.rooms.get_mut(room) else { return };
+        if !is_up || !entry.is_subscribed || entry.is_reading || !entry.wants_read {
+            return;
+        }
+        entry.wants_read = false;
+        entry.is_reading = true;
+        entry.announced = None;
+        entry.touched_ms = now_ms;
+        let (epoch, offset, stamp) = match &entry.head {
+            Some((head, stamp)) => (head.epoch.to_string(), head.offset.to_string(), stamp.clone()),
+            None => (String::new(), "0".to_owned(), Bytes::new()),
+        };
+        let (keep, opening) = (entry.keep, entry.opening);
+        let numbers = [
+            keep.messages.to_string(),
+            self.limits.page_entries_max.to_string(),
+            self.limits.page_bytes_max.max(1).to_string(),
+            self.room_age(keep).to_string(),
+        ];
+        let (state, log, sha) = (self.key("state", room), self.key("log", room), self.read.sha.clone());
+        let mut parts: Vec<&[u8]> =
+            ["EVALSHA", &sha, "2", &state, &log, &epoch, &offset].map(str::as_bytes).into();
+        parts.push(&stamp);
+        parts.extend(numbers.iter().map(String::as_bytes));
+        self.line(Line::Commands).ask(Expected::Read(room.clone(), opening), &parts, now_ms);
+    }
+
+    /// Takes a page of a room's publications.
+    pub(super) fn hear_page(
+        &mut self,
+        room: &Arc<str>,
+        opening: u64,
+        reply: &Reply,
+        now_ms: u64,
+    ) -> Result<(), String> {
+        let Some(entry) = self.rooms.get_mut(room).filter(|entry| entry.opening == opening) else {
+            return Ok(());
+        };
+        entry.is_reading = false;
+        if let Reply::Error(error) = reply {
+            // It is tried again with the next canary.
+            entry.wants_read = true;
+            self.remark = Some(format!("backplane {}: {}", self.target.url, String::from_utf8_lossy(error)));
+            return Ok(());
+        }
+        let unread = || "a room cannot be read".to_owned();
+        let [epoch, offset, entries] = reply.list() else { return Err(unread()) };
+        let number_of = |reply: &Reply| reply.number().filter(is_offset).ok_or_else(unread);
+        let (epoch, latest) = (epoch.number().ok_or_else(unread)?, number_of(offset)?);
+        let entries = entries.list();
+        let first = match entries.first() {
+            Some(first) => number_of(first)?,
+            None => latest + 1,
+        };
+        let follows = |head: Position| head.epoch == epoch && head.offset + 1 == first;
+        if !entry.head.as_ref().is_some_and(|(head, _)| follows(*head)) {
+            let position = Position { epoch, offset: first.saturating_sub(1) };
+            entry.head = Some((position, Bytes::new()));
+            self.events.push_back(Event::Begin(room.clone(), position));
+        }
+        let mut last = first.saturating_sub(1);
+        for entry in entries.chunks_exact(3) {
+            let [offset, stamp, payload] = entry else { continue };
+            let (Some(offset), Some(stamp), Some(payload)) =
+                (offset.number().filter(is_offset), stamp.bytes(), payload.bytes())
+            else {
+                return Err(unread());
+            };
+            if offset != last + 1 {
+                // Somebody has taken entries out of the middle: it goes on behind the hole, and says so.
+                let position = Position { epoch, offset: offset.saturating_sub(1) };
+                self.events.push_back(Event::Begin(room.clone(), position));
+            }
+            last = offset;
+            self.append(room, Position { epoch, offset }, stamp.clone(), payload.clone());
+        }
+        let Some(entry) = self.rooms.get_mut(room) else { return Ok(()) };
+        let is_ahead = |announced: Position| announced.epoch != epoch || announced.offset > last;
+        let has_more = last < latest && !entries.is_empty();
+        entry.wants_read |= has_more || entry.announced.is_some_and(is_ahead);
+        if entry.wants_read {
+            self.read_room(room, now_ms);
+        } else if !entry.is_ready {
+            entry.is_ready = true;
+            self.events.push_back(Event::Ready(room.clone()));
+        }
+        Ok(())
+    }
+
+    /// Keeps Redis from forgetting rooms that are open here.
+    pub(super) fn touch_rooms(&mut self, now_ms: u64) {
+        /// Rooms touched at a time: the others have time until the next.
+        const TOUCHED: usize = 256;
+        if !self.lines[Line::Commands as usize].is_up() {
+            return;
+        }
+        let pause = self.limits.backplane_room_age.as_millis() as u64 / 4;
+        let is_due = |entry: &Entry| entry.is_ready && entry.touched_ms + pause <= now_ms;
+        let due = self.rooms.iter().filter(|(_, entry)| is_due(entry)).take(TOUCHED);
+        let due: Vec<(Arc<str>, Keep)> = due.map(|(room, entry)| (room.clone(), entry.keep)).collect();
+        for (room, keep) in due {
+            let age = self.room_age(keep).to_string();
+            for key in [self.key("state", &room), self.key("log", &room)] {
+                let parts = [&b"PEXPIRE"[..], key.as_bytes(), age.as_bytes()];
+                self.line(Line::Commands).ask(Expected::Nothing, &parts, now_ms);
+            }
+            if let Some(entry) = self.rooms.get_mut(&room) {
+                entry.touched_ms = now_ms;
+            }
+        }
+    }
+}
+
+/// Offsets go on from where they are: there have to be some left.
+fn is_offset(offset: &u64) -> bool {
+    *offset < 1 << 62
+}
+
+/// A publication as it is announced.
+struct Announcement {
+    position: Position,
+    stamp: Bytes,
+    payload: Bytes,
+}
+
+/// Reads `epoch offset stamp`, a line, and the payload after it.
+fn announcement(said: &Bytes) -> Option<Announcement> {
+    let line_end = said.iter().position(|byte| *byte == b'\n')?;
+    let line = std::str::from_utf8(&said[..line_end]).ok()?;
+    let (epoch, rest) = line.split_once(' ')?;
+    let (offset, stamp) = rest.split_once(' ')?;
+    let position = Position { epoch: epoch.parse().ok()?, offset: offset.parse().ok().filter(is_offset)? };
+    let stamp = Bytes::copy_from_slice(stamp.as_bytes());
+    Some(Announcement { position, stamp, payload: said.slice(line_end + 1..) })
+}

@@ -1,0 +1,8 @@
+//! Several `fanline` processes that share their rooms through a real Redis, and what becomes of them when it fails.
+#![forbid(unsafe_code)]
+
+mod faults;
+mod losses;
+mod node;
+mod redis;
+mod shared;
