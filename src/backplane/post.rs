@@ -26,6 +26,8 @@ pub(super) struct Pending {
     /// The command, whole: it is the same however often it is sent.
     written: Vec<u8>,
     asker: Option<ConnId>,
+    /// Whether its key is one that somebody else may have used before; another one only ever comes back from this node.
+    has_key: bool,
     /// When whoever asks is told that there is no answer.
     pub(super) by_ms: u64,
 }
@@ -58,6 +60,7 @@ impl Backplane {
             Author::Silent(id) => (Some(id), None),
             Author::Server => (None, None),
         };
+        let has_key = key.is_some();
         let key = key.map_or_else(|| Cow::Owned(format!("{:x}-{number:x}", self.node)), Cow::Borrowed);
         let written = self.write(room, keep, (kind, payload), (conn, number), &key);
         self.pending_bytes += written.len();
@@ -66,7 +69,7 @@ impl Backplane {
         if commands.is_up() {
             commands.ask_written(Expected::Published(number), &written, now_ms);
         }
-        self.pending.insert(number, Pending { written, asker, by_ms });
+        self.pending.insert(number, Pending { written, asker, has_key, by_ms });
         Ok(Ticket(number))
     }
 
@@ -127,7 +130,8 @@ impl Backplane {
 
     pub(super) fn hear_published(&mut self, number: u64, reply: &Reply) {
         let position = reply.list().first().and_then(|position| position.text()?.parse().ok());
-        let repeated = reply.list().get(1).and_then(Reply::number) == Some(1);
+        let has_key = self.pending.get(&number).is_some_and(|pending| pending.has_key);
+        let repeated = has_key && reply.list().get(1).and_then(Reply::number) == Some(1);
         let outcome = match position {
             Some(position) => Ok(Published { position, crowded: false, repeated }),
             None => Err(NotPublished::Refused),

@@ -187,3 +187,27 @@ fn one_node_is_cut_off_and_reads_what_it_missed_from_the_stream() {
     assert_eq!(near.len(), 202);
     assert_eq!(far, near);
 }
+
+#[test]
+fn what_redis_has_published_and_not_answered_is_tried_again_and_published_once() {
+    let redis = Redis::start(&[]);
+    let wire = Wire::new(redis.socket());
+    let patient = ["--backplane-publish-deadline", "15s", "--backplane-reply-deadline", "500ms"];
+    let (near, far) =
+        (Node::ready(&redis.url(), &[]), Node::ready(&format!("redis://{}", wire.addr()), &patient));
+    let members = [near.member("/chat/lobby", None), far.member("/chat/lobby", None)];
+    near.insist("lobby", "before");
+    wire.mute();
+    let (status, answer) = std::thread::scope(|scope| {
+        // Without a key of its own: it is the node that sees to it.
+        let waiting = scope.spawn(|| far.request("POST", "/rooms/lobby/messages", "", "once"));
+        while !redis.ask(&["xrange", "fanline:log{lobby}", "-", "+"]).contains("once") {}
+        wire.mend();
+        waiting.join().unwrap()
+    });
+    assert_eq!(status, 201, "{answer}");
+    far.insist("lobby", "end");
+    for member in members {
+        assert_eq!(member.join().unwrap().texts, ["before", "once", "end"]);
+    }
+}

@@ -20,10 +20,12 @@ pub struct Node {
 impl Node {
     /// Starts one; publications are given up after a second, so that tests of it are short.
     pub fn start(url: &str, args: &[&str]) -> Self {
+        let is_patient = args.contains(&"--backplane-publish-deadline");
         let mut child = Command::new(env!("CARGO_BIN_EXE_fanline"))
             .args(["--listen", "127.0.0.1:0", "--backplane-url", url])
-            .args(["--backplane-publish-deadline", "1s", "--backplane-retry-max", "500ms"])
+            .args(["--backplane-retry-max", "500ms"])
             .args(args)
+            .args(if is_patient { &[][..] } else { &["--backplane-publish-deadline", "1s"] })
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()

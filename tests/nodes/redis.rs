@@ -87,6 +87,7 @@ impl Drop for Redis {
 pub struct Wire {
     addr: SocketAddr,
     is_cut: Arc<AtomicBool>,
+    is_mute: Arc<AtomicBool>,
     ends: Arc<Mutex<Vec<(TcpStream, UnixStream)>>>,
 }
 
@@ -94,8 +95,9 @@ impl Wire {
     pub fn new(to: PathBuf) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
-        let (is_cut, ends) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
-        let wire = Self { addr, is_cut: is_cut.clone(), ends: ends.clone() };
+        let off = || Arc::new(AtomicBool::new(false));
+        let (is_cut, is_mute, ends) = (off(), off(), Arc::new(Mutex::new(Vec::new())));
+        let wire = Self { addr, is_cut: is_cut.clone(), is_mute: is_mute.clone(), ends: ends.clone() };
         std::thread::spawn(move || {
             for near in listener.incoming() {
                 let near = near.unwrap();
@@ -105,9 +107,9 @@ impl Wire {
                 let Ok(far) = UnixStream::connect(&to) else { continue };
                 let copies = (near.try_clone().unwrap(), far.try_clone().unwrap());
                 ends.lock().unwrap().push((near.try_clone().unwrap(), far.try_clone().unwrap()));
-                let (cut, other) = (is_cut.clone(), is_cut.clone());
+                let (cut, mute) = (is_cut.clone(), is_mute.clone());
                 std::thread::spawn(move || carry(near, far, &cut));
-                std::thread::spawn(move || carry(copies.1, copies.0, &other));
+                std::thread::spawn(move || carry(copies.1, copies.0, &mute));
             }
         });
         wire
@@ -120,6 +122,12 @@ impl Wire {
     /// Nothing is carried any more, and nobody is told.
     pub fn cut(&self) {
         self.is_cut.store(true, Ordering::SeqCst);
+        self.is_mute.store(true, Ordering::SeqCst);
+    }
+
+    /// What Redis answers is not carried any more; what it is asked is.
+    pub fn mute(&self) {
+        self.is_mute.store(true, Ordering::SeqCst);
     }
 
     /// New connections are carried again; the old ones are gone.
@@ -129,6 +137,7 @@ impl Wire {
             far.shutdown(Shutdown::Both).unwrap_or_default();
         }
         self.is_cut.store(false, Ordering::SeqCst);
+        self.is_mute.store(false, Ordering::SeqCst);
     }
 }
 
