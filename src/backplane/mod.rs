@@ -91,6 +91,11 @@ pub struct Backplane {
     read: Script,
     rooms: HashMap<Arc<str>, Entry>,
     openings: u64,
+    /// Rooms in which something may be missing, and how many are being read.
+    unread: VecDeque<Arc<str>>,
+    reading: usize,
+    /// When rooms are touched the next time.
+    touch_due_ms: u64,
     pending: BTreeMap<u64, Pending>,
     pending_bytes: usize,
     next_ticket: u64,
@@ -119,6 +124,9 @@ impl Backplane {
             read: Script::new(script::READ),
             rooms: HashMap::new(),
             openings: 0,
+            unread: VecDeque::new(),
+            reading: 0,
+            touch_due_ms: 0,
             pending: BTreeMap::new(),
             pending_bytes: 0,
             next_ticket: 1,
@@ -158,8 +166,7 @@ impl Backplane {
 
     /// A line is being connected.
     pub fn connecting(&mut self, line: Line, now_ms: u64) {
-        let limits = self.limits.clone();
-        self.line(line).begin(&limits, now_ms);
+        self.lines[line as usize].begin(&self.limits, now_ms);
     }
 
     /// A line is connected.
@@ -176,11 +183,11 @@ impl Backplane {
     pub fn lost(&mut self, line: Line, why: &str, now_ms: u64) {
         self.random =
             self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let (random, limits) = (self.random >> 33, self.limits.clone());
+        let random = self.random >> 33;
         self.remark = Some(format!("backplane {}: {why}", self.target.url));
-        self.line(line).give_up(&limits, random, now_ms);
+        self.lines[line as usize].give_up(&self.limits, random, now_ms);
         match line {
-            Line::Commands => self.rooms.values_mut().for_each(Entry::stop_reading),
+            Line::Commands => self.stop_reading(),
             Line::News => self.rooms.values_mut().for_each(Entry::unsubscribe),
         }
         self.deaf_since_ms = None;
@@ -198,8 +205,7 @@ impl Backplane {
 
     /// What has come on a line.
     pub fn receive(&mut self, line: Line, bytes: &[u8], now_ms: u64) {
-        let limits = self.limits.clone();
-        match self.line(line).receive(bytes, &limits) {
+        match self.lines[line as usize].receive(bytes, &self.limits) {
             Ok(replies) => {
                 for reply in replies {
                     if let Err(why) = self.hear(line, reply, now_ms) {
@@ -566,6 +572,27 @@ mod tests {
         assert!(pauses[0] <= 50 && pauses.iter().all(|pause| *pause <= 2_000), "{pauses:?}");
         let long: std::collections::BTreeSet<u64> = pauses[8..].iter().copied().collect();
         assert!(long.len() > 20 && long.iter().all(|pause| *pause >= 1_000), "{pauses:?}");
+    }
+
+    #[test]
+    fn many_rooms_are_read_some_at_a_time_and_names_of_rooms_that_are_gone_do_not_pile_up() {
+        let mut stage = Stage::new();
+        let rooms: Vec<String> = (0..600).map(|i| format!("room-{i}")).collect();
+        rooms.iter().for_each(|room| stage.share(room));
+        let mut asked = stage.said(Line::Commands).matches("EVALSHA").count();
+        assert_eq!(asked, 256);
+        for _ in 0..600 {
+            stage.page(3, 1..=1);
+            asked += stage.said(Line::Commands).matches("EVALSHA").count();
+        }
+        assert_eq!((asked, stage.events().iter().filter(|event| *event == "ready").count()), (600, 600));
+        stage.backplane.lost(Line::Commands, "cut", stage.now_ms);
+        for _ in 0..10_000 {
+            stage.share("fleeting");
+            stage.backplane.close("fleeting");
+            stage.said(Line::News);
+        }
+        assert!(stage.backplane.unread.len() < 2_000, "{}", stage.backplane.unread.len());
     }
 
     #[test]

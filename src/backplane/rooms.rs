@@ -23,19 +23,15 @@ pub(super) struct Entry {
     head: Option<(Position, Bytes)>,
     /// The last publication that has been announced and not appended.
     announced: Option<Position>,
-    /// Something may be missing.
+    /// Something may be missing, and whether it stands in the queue for that.
     wants_read: bool,
+    is_queued: bool,
     is_reading: bool,
     is_ready: bool,
     touched_ms: u64,
 }
 
 impl Entry {
-    pub(super) fn stop_reading(&mut self) {
-        self.wants_read |= self.is_reading;
-        self.is_reading = false;
-    }
-
     pub(super) fn unsubscribe(&mut self) {
         self.is_subscribed = false;
     }
@@ -70,6 +66,9 @@ impl Backplane {
     /// Channels named in one command, so that a node with many rooms does not hold up the others.
     const CHANNELS: usize = 256;
 
+    /// Rooms read at a time. It bounds nothing that an operator would set: the others are read behind them.
+    const READING: usize = 256;
+
     /// Begins to share a room, of which so much is kept here.
     pub fn open(&mut self, room: Arc<str>, keep: Keep, now_ms: u64) {
         self.openings += 1;
@@ -80,6 +79,7 @@ impl Backplane {
             head: None,
             announced: None,
             wants_read: false,
+            is_queued: false,
             is_reading: false,
             is_ready: false,
             touched_ms: now_ms,
@@ -130,9 +130,9 @@ impl Backplane {
             ("subscribe", Some(room)) => {
                 if let Some(entry) = self.rooms.get_mut(&room) {
                     entry.is_subscribed = true;
-                    entry.wants_read = true;
                 }
-                self.read_room(&room, now_ms);
+                self.want(&room);
+                self.read_rooms(now_ms);
             }
             ("message", Some(room)) => self.hear_announced(&room, said, now_ms),
             ("message", None) if channel == self.canary_channel() => {
@@ -158,8 +158,10 @@ impl Backplane {
             Some((head, _)) if head.epoch == news.position.epoch && head.offset >= news.position.offset => {}
             Some(_) | None => {
                 entry.announced = Some(news.position);
-                entry.wants_read |= !entry.is_reading;
-                self.read_room(room, now_ms);
+                if !entry.is_reading {
+                    self.want(room);
+                    self.read_rooms(now_ms);
+                }
             }
         }
     }
@@ -176,21 +178,49 @@ impl Backplane {
         self.events.push_back(Event::Append { room, time_ms, kind, author, payload });
     }
 
-    /// Reads the rooms in which something may be missing.
+    /// What was being read is read again when there is a line for it.
+    pub(super) fn stop_reading(&mut self) {
+        let reading = |(room, entry): (&Arc<str>, &mut Entry)| {
+            std::mem::take(&mut entry.is_reading).then(|| room.clone())
+        };
+        let rooms: Vec<Arc<str>> = self.rooms.iter_mut().filter_map(reading).collect();
+        self.reading = 0;
+        rooms.iter().for_each(|room| self.want(room));
+    }
+
+    /// Notes that something may be missing in a room.
+    fn want(&mut self, room: &Arc<str>) {
+        let Some(entry) = self.rooms.get_mut(room) else { return };
+        entry.wants_read = true;
+        if !std::mem::replace(&mut entry.is_queued, true) {
+            self.unread.push_back(room.clone());
+        }
+        if self.unread.len() > 2 * self.rooms.len() + 64 {
+            // Rooms that come and go while nothing can be read leave their names behind.
+            let queued = self.rooms.iter().filter(|(_, entry)| entry.is_queued);
+            self.unread = queued.map(|(room, _)| room.clone()).collect();
+        }
+    }
+
+    /// Reads rooms in which something may be missing; not so many at once that the last one would wait for its answer
+    /// for too long.
     pub(super) fn read_rooms(&mut self, now_ms: u64) {
-        let wanting = |(room, entry): (&Arc<str>, &Entry)| entry.wants_read.then(|| room.clone());
-        let rooms: Vec<Arc<str>> = self.rooms.iter().filter_map(wanting).collect();
-        for room in rooms {
+        while self.reading < Self::READING
+            && self.lines[Line::Commands as usize].is_up()
+            && let Some(room) = self.unread.pop_front()
+        {
             self.read_room(&room, now_ms);
         }
     }
 
     fn read_room(&mut self, room: &Arc<str>, now_ms: u64) {
-        let is_up = self.lines[Line::Commands as usize].is_up();
         let Some(entry) = self.rooms.get_mut(room) else { return };
-        if !is_up || !entry.is_subscribed || entry.is_reading || !entry.wants_read {
+        entry.is_queued = false;
+        // One that is not subscribed is read when it is, and one that is being read, when it has been.
+        if !entry.is_subscribed || entry.is_reading || !entry.wants_read {
             return;
         }
+        self.reading += 1;
         entry.wants_read = false;
         entry.is_reading = true;
         entry.announced = None;
@@ -222,13 +252,15 @@ impl Backplane {
         reply: &Reply,
         now_ms: u64,
     ) -> Result<(), String> {
+        self.reading = self.reading.saturating_sub(1);
         let Some(entry) = self.rooms.get_mut(room).filter(|entry| entry.opening == opening) else {
+            self.read_rooms(now_ms);
             return Ok(());
         };
         entry.is_reading = false;
         if let Reply::Error(error) = reply {
             // It is tried again with the next canary.
-            entry.wants_read = true;
+            self.want(room);
             self.remark = Some(format!("backplane {}: {}", self.target.url, String::from_utf8_lossy(error)));
             return Ok(());
         }
@@ -268,21 +300,24 @@ impl Backplane {
         let has_more = last < latest && !entries.is_empty();
         entry.wants_read |= has_more || entry.announced.is_some_and(is_ahead);
         if entry.wants_read {
-            self.read_room(room, now_ms);
+            self.want(room);
         } else if !entry.is_ready {
             entry.is_ready = true;
             self.events.push_back(Event::Ready(room.clone()));
         }
+        self.read_rooms(now_ms);
         Ok(())
     }
 
     /// Keeps Redis from forgetting rooms that are open here.
     pub(super) fn touch_rooms(&mut self, now_ms: u64) {
-        /// Rooms touched at a time: the others have time until the next.
-        const TOUCHED: usize = 256;
-        if !self.lines[Line::Commands as usize].is_up() {
+        /// Rooms touched at a time, and the pause before the next: a hundred thousand have a quarter of their age for it.
+        const TOUCHED: usize = 512;
+        const PAUSE_MS: u64 = 1_000;
+        if !self.lines[Line::Commands as usize].is_up() || now_ms < self.touch_due_ms {
             return;
         }
+        self.touch_due_ms = now_ms + PAUSE_MS;
         let pause = self.limits.backplane_room_age.as_millis() as u64 / 4;
         let is_due = |entry: &Entry| entry.is_ready && entry.touched_ms + pause <= now_ms;
         let due = self.rooms.iter().filter(|(_, entry)| is_due(entry)).take(TOUCHED);
