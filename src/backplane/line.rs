@@ -71,6 +71,11 @@ impl State {
         }
     }
 
+    /// Bytes of memory taken up, about.
+    pub(super) fn held(&self) -> usize {
+        self.output.capacity() + self.decoder.len()
+    }
+
     pub(super) fn is_up(&self) -> bool {
         self.phase == Phase::Up
     }

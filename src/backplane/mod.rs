@@ -296,6 +296,11 @@ impl Backplane {
             && self.canary_ms.is_some_and(|heard_ms| now_ms <= heard_ms + age_max)
     }
 
+    /// Bytes of memory taken up, about.
+    pub fn held(&self) -> usize {
+        self.lines.iter().map(State::held).sum::<usize>() + self.pending_bytes
+    }
+
     /// The next event.
     pub fn pop_event(&mut self) -> Option<Event> {
         self.events.pop_front()

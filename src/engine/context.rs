@@ -260,6 +260,9 @@ impl Context<'_> {
         if crowded && !self.crowded {
             self.crowded = true;
             self.shared.hold(self.id);
+        } else if self.shared.is_pressed() && !self.crowded {
+            self.crowded = true;
+            self.shared.budget.held.push(self.id);
         }
         Err(NotPublished::Pending(ticket))
     }

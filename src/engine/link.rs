@@ -40,6 +40,12 @@ impl Shared {
         self.link.is_some()
     }
 
+    /// Bytes of memory taken up by what is on its way to other nodes and from them.
+    #[inline]
+    pub(super) fn link_held(&self) -> usize {
+        self.link.as_ref().map_or(0, |link| link.backplane.held())
+    }
+
     /// Whether what is published goes round.
     pub(super) fn is_ready(&self) -> bool {
         self.link.as_ref().is_none_or(|link| link.backplane.is_ready(self.now_ms))

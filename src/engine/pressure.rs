@@ -115,12 +115,12 @@ impl Shared {
         self.budget.since.is_some()
     }
 
-    /// Notes what the rooms take up.
+    /// Notes what the rooms take up, and what is on its way to other nodes.
     #[inline]
     pub(super) fn charge_rooms(&self) {
         let held = self.rooms.held();
         self.metrics.memory.set(Class::Logs, held.logs);
-        self.metrics.memory.set(Class::Rooms, held.rest);
+        self.metrics.memory.set(Class::Rooms, held.rest + self.link_held());
     }
 
     /// Says what the machine has, and how much of it is to be used.
