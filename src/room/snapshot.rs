@@ -1,8 +1,8 @@
 //! Rooms as bytes, for the process that takes over: positions, history, and the keys of publications that may be tried
 //! again. Members are not in it; they come by themselves.
 //!
-//! All numbers are big-endian. A snapshot begins with [`MAGIC`], whose last byte is the version, and the number of rooms,
-//! and ends with [`END`]; whatever does not fit that is refused as a whole.
+//! All numbers are big-endian. A snapshot begins with `MAGIC`, whose last byte is the version, and the number of rooms,
+//! and ends with `END`; whatever does not fit that is refused as a whole.
 
 use std::fmt;
 use std::time::Duration;
