@@ -73,8 +73,8 @@ END
 
 step_benches()  { cargo test --benches --locked; }
 step_instructions() { benches/count.sh; }
-step_proxies()  { cargo test --test proxies --locked; }
-step_nodes()    { cargo test --test nodes --locked; }
+step_proxies()  { cargo test --workspace --test proxies --locked; }
+step_nodes()    { cargo test --workspace --test nodes --locked; }
 
 # Each target for a while over its corpus, and whatever comes to the fuzzer's mind.
 step_fuzz() {
@@ -110,7 +110,7 @@ step_tests() {
 }
 
 # The simulator finds each of the faults that can be planted; a build of its own, so that the others have none of them.
-step_sim() { cargo test --package fanline --features planted-faults --test sim --locked fault; }
+step_sim() { cargo test --workspace --features fanline/planted-faults --test sim --locked fault; }
 
 step_interop() {
   export FANLINE PYTHON
