@@ -2,10 +2,11 @@
 
 use std::io::{self, ErrorKind, Write};
 
-use bytes::{Buf, Bytes};
+use bytes::Buf;
 
 use crate::planted::{Fault, is_planted};
 use crate::room::encoding::Encoding;
+use crate::room::long::Rest;
 use crate::spare::Spares;
 use crate::ws::close::CloseReason;
 use crate::ws::frame::{Opcode, frame_boundary, header_len, write_frame};
@@ -24,7 +25,7 @@ pub struct Outbound {
 #[derive(Debug, Default)]
 pub struct Queue {
     /// What is left of a room's frame whose beginning is on the wire: nothing may come between.
-    rest: Bytes,
+    rest: Rest,
     /// Whole control frames, none of them begun.
     control: Vec<u8>,
     /// Responses and then frames; of the first of them the beginning may be on the wire.
@@ -38,11 +39,12 @@ pub struct Queue {
 
 impl Queue {
     fn len(&self) -> usize {
-        self.rest.len() + self.control.len() + self.replies.len() - self.sent
+        self.rest.bytes.len() + self.control.len() + self.replies.len() - self.sent
     }
 
     fn held(&self) -> usize {
-        size_of::<Self>() + self.rest.len() + self.control.capacity() + self.replies.capacity()
+        let rest = if self.rest.shared == 0 { self.rest.bytes.len() } else { 0 };
+        size_of::<Self>() + rest + self.control.capacity() + self.replies.capacity()
     }
 
     fn is_empty(&self) -> bool {
@@ -65,6 +67,11 @@ impl Outbound {
     #[inline]
     pub fn held(&self) -> usize {
         self.queue.as_ref().map_or(0, |queue| queue.held())
+    }
+
+    /// Bytes of memory that no room's log holds any more, and what waits here still does: they count with the rooms.
+    pub fn left_behind(&self) -> usize {
+        self.queue.as_ref().map_or(0, |queue| queue.rest.left_behind())
     }
 
     /// Whether a Close, or the last response, has been queued: nothing may follow.
@@ -143,7 +150,7 @@ impl Outbound {
     }
 
     /// Takes over the rest of a frame that the socket took only in part. Everything else has to have left before.
-    pub fn hold(&mut self, rest: Bytes) {
+    pub fn hold(&mut self, rest: Rest) {
         debug_assert!(self.is_empty(), "a frame begun behind others that wait");
         self.queue.get_or_insert_default().rest = rest;
     }
@@ -212,13 +219,13 @@ impl Queue {
     }
 
     fn flush(&mut self, socket: &mut impl Write) -> io::Result<bool> {
-        if !self.rest.is_empty() {
-            let sent = write_some(socket, &self.rest)?;
-            self.rest.advance(sent);
-            if !self.rest.is_empty() {
+        if !self.rest.bytes.is_empty() {
+            let sent = write_some(socket, &self.rest.bytes)?;
+            self.rest.bytes.advance(sent);
+            if !self.rest.bytes.is_empty() {
                 return Ok(false);
             }
-            self.rest = Bytes::new();
+            self.rest = Rest::default();
         }
         if !self.control.is_empty() {
             // A response comes before the first frame, so also before a Pong to a Ping that came with the request.
@@ -235,7 +242,7 @@ impl Queue {
         let sent = write_some(socket, &self.control)?;
         if sent < self.control.len() {
             let begun = frame_boundary(&self.control, sent);
-            self.rest = Bytes::copy_from_slice(&self.control[sent..begun]);
+            self.rest = Rest::copy(&self.control[sent..begun]);
             self.control.drain(..begun);
             return Ok(false);
         }

@@ -241,7 +241,7 @@ impl Context<'_> {
         let published = self.shared.publish(room, message.into(), post)?;
         if published.crowded && !self.crowded {
             self.crowded = true;
-            self.shared.rooms.wait_for(room, self.id);
+            self.shared.rooms.wait_for(room, self.id, true);
         } else if self.shared.is_pressed() && !self.crowded {
             self.crowded = true;
             self.shared.budget.held.push(self.id);

@@ -41,6 +41,10 @@ pub(super) struct Budget {
     /// What has been called for since then, and when the next step is due: once for each, and then every second.
     reached: Pressure,
     next_step: Tick,
+    /// Whether the last search for somebody to end for what it holds found nobody.
+    in_vain: bool,
+    /// Whether it does not help that publishers wait: there is nothing to be given up, nor is all used up.
+    lets_publish: bool,
     /// Publishers that wait.
     pub(super) held: Vec<ConnId>,
 }
@@ -54,6 +58,8 @@ impl Default for Budget {
             since: None,
             reached: Pressure::None,
             next_step: Tick::default(),
+            in_vain: false,
+            lets_publish: false,
             held: Vec::new(),
         }
     }
@@ -63,7 +69,7 @@ impl Budget {
     /// How long each step is given before the next.
     const STEP: Duration = Duration::from_secs(1);
 
-    /// Who holds less is not ended for it.
+    /// Who holds less is not ended for it, unless nobody holds as much.
     const OFFENCE: usize = 64 << 10;
 
     fn set(&mut self, bytes: usize) {
@@ -112,7 +118,7 @@ impl Shared {
     /// Whether publishers have to wait for memory.
     #[inline]
     pub(super) fn is_pressed(&self) -> bool {
-        self.budget.since.is_some()
+        self.budget.since.is_some() && !self.budget.lets_publish
     }
 
     /// Notes what the rooms take up, and what is on its way to other nodes.
@@ -152,9 +158,10 @@ impl<T: Transport, S> Peer<T, S> {
         [self.conn.held() + self.unread.capacity(), self.outbound.held(), self.transport.held()]
     }
 
-    /// Bytes of memory that it was last known to take up.
-    fn held(&self) -> usize {
-        self.charged.iter().sum()
+    /// Bytes of memory that would come back if it were ended: what it was last known to take up, and the long
+    /// publication that only members like it still have.
+    fn cost(&self) -> usize {
+        self.charged.iter().sum::<usize>() + self.outbound.left_behind()
     }
 
     /// Whether what goes is so little that it can be looked at once it has been sent.
@@ -220,7 +227,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
 
     /// How long until something is given up, if nobody lets go of anything before.
     pub(super) fn relief(&self) -> Option<Duration> {
-        self.shared.is_pressed().then_some(Budget::STEP)
+        self.shared.budget.since.is_some().then_some(Budget::STEP)
     }
 
     /// Gives up what the memory in use calls for.
@@ -230,8 +237,9 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         let used = self.shared.metrics.memory.total();
         if used >= self.shared.budget.marks[0] {
             self.give_up(used);
-        } else if self.shared.is_pressed() {
+        } else if self.shared.budget.since.is_some() {
             self.shared.budget.since = None;
+            (self.shared.budget.in_vain, self.shared.budget.lets_publish) = (false, false);
             self.release_held();
         }
     }
@@ -248,11 +256,14 @@ impl<H: Handler, T: Transport> Engine<H, T> {
                 self.shared.charge_rooms();
             }
         }
-        if self.is_short_of_memory() {
-            self.shed(self.shared.budget.marks[2], Self::SHED);
+        let is_short = self.is_short_of_memory();
+        // Everybody is looked at for that: once for each step, where the last time nobody was found.
+        if is_short && (is_step || !self.shared.budget.in_vain) {
+            self.shared.budget.in_vain = !self.shed(self.shared.budget.marks[2], Self::SHED);
         } else if pressure == Pressure::Shed && is_step {
-            self.shed(self.shared.budget.marks[0], 1);
+            self.shared.budget.in_vain = !self.shed(self.shared.budget.marks[0], 1);
         }
+        self.shared.budget.lets_publish = self.shared.budget.in_vain && !is_short;
         if is_step {
             self.release_held();
         }
@@ -268,31 +279,59 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         }
     }
 
-    /// Ends up to `count` of those who hold the most, until no more than `target` is in use.
-    fn shed(&mut self, target: usize, count: usize) {
+    /// Ends up to `count` of those who hold the most, until no more than `target` is in use, and cuts the logs where
+    /// those are the most, or where that did not do. If then still nobody holds much, many hold little: as many are
+    /// ended as it takes. Says whether anything came of it.
+    fn shed(&mut self, target: usize, count: usize) -> bool {
+        let before = self.shared.metrics.memory.total();
+        if self.shared.metrics.memory.get(Class::Logs) > self.held_by_peers() {
+            self.cut();
+        }
+        let ended = self.end_offenders(target, count, Budget::OFFENCE);
+        if ended < count && self.shared.metrics.memory.total() >= target {
+            self.cut();
+            let used = self.shared.metrics.memory.total();
+            let left_behind = self.shared.rooms.left_behind();
+            // Nobody is ended for what is used in another way.
+            if ended == 0 && used.saturating_sub(self.held_by_peers() + left_behind) < target {
+                self.end_offenders(target, usize::MAX, 1);
+            }
+        }
+        self.shared.metrics.memory.total() < before
+    }
+
+    /// What connections hold that comes and goes.
+    fn held_by_peers(&self) -> usize {
         let memory = &self.shared.metrics.memory;
-        let by_peers = memory.get(Class::Incoming) + memory.get(Class::Outgoing);
-        if memory.get(Class::Logs) > by_peers {
-            self.shared.rooms.cut(Self::SWEEP);
-            self.shared.charge_rooms();
-        }
+        memory.get(Class::Incoming) + memory.get(Class::Outgoing)
+    }
+
+    /// The rooms go on with what members who keep up have not been sent.
+    fn cut(&mut self) {
+        self.shared.rooms.cut(Self::SWEEP);
+        self.shared.charge_rooms();
+    }
+
+    /// Ends up to `count` of those who hold the most, and `least` at least, until no more than `target` is in use; how
+    /// many that were.
+    fn end_offenders(&mut self, target: usize, count: usize, least: usize) -> usize {
         if self.shared.metrics.memory.total() < target {
-            return;
+            return 0;
         }
-        let mut offenders: Vec<(usize, ConnId)> = self
-            .peers
-            .iter()
-            .map(|(_, peer)| (peer.held(), peer.id))
-            .filter(|(held, _)| *held >= Budget::OFFENCE)
-            .collect();
+        let costs = self.peers.iter().map(|(_, peer)| (peer.cost(), peer.id));
+        let mut offenders: Vec<(usize, ConnId)> = costs.filter(|(cost, _)| *cost >= least).collect();
         offenders.sort_unstable_by(|a, b| b.cmp(a));
+        let mut ended = 0;
         for (_, id) in offenders.into_iter().take(count) {
             if self.shared.metrics.memory.total() < target {
-                return;
+                break;
             }
             self.end_offender(id);
             self.reap();
+            self.shared.charge_rooms();
+            ended += 1;
         }
+        ended
     }
 
     /// Ends a connection for what it holds: with a word, where nothing else waits to be sent to it.
@@ -308,6 +347,9 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             Stage::Head | Stage::Body | Stage::Deciding => self.refuse(id, &Refusal::Unavailable(WHY).into()),
             Stage::Open => {
                 let reason = CloseReason::fixed(CloseCode::TRY_AGAIN_LATER, WHY);
+                // Only its Close is waited for now; nothing of ours keeps it from being read.
+                (peer.choked, peer.crowded) = (false, false);
+                peer.queue_read(&mut self.readable);
                 if let Some(closed) = peer.conn.fail(&reason, &mut peer.outbound) {
                     peer.queue_flush(&mut self.owing);
                     self.end(id, closed);

@@ -148,7 +148,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             if let Some(room) = self.shared.rooms.crowded_among(&peer.memberships) {
                 // Before it sends more there, the walk catches up; its own Close, at most, has to wait for that.
                 peer.crowded = true;
-                self.shared.rooms.wait_for(&room, id);
+                self.shared.rooms.wait_for(&room, id, false);
                 break;
             }
             let limits = &self.shared.rules.limits;

@@ -1,10 +1,13 @@
 //! A lane: a log in one wire encoding, as contiguous bytes that are ready to send.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
+use super::long::{Rest, Tally};
 use crate::planted::{Fault, is_planted};
+
 /// A place in a log: the offset of the last publication before it; 0 before the first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cursor(u64);
@@ -44,6 +47,9 @@ pub enum Pending<'l> {
 pub struct Lane {
     /// Full chunks and long publications, oldest first: they can be shared, not changed.
     sealed: VecDeque<Chunk>,
+    /// What those take up together, and how much of that counts in `tally`.
+    sealed_held: usize,
+    sealed_tallied: usize,
     /// The publications since then.
     open: BytesMut,
     open_start: u64,
@@ -55,6 +61,7 @@ pub struct Lane {
     tail: Cursor,
     tail_byte: u64,
     bytes_max: usize,
+    tally: Tally,
 }
 
 #[derive(Debug)]
@@ -63,8 +70,10 @@ struct Chunk {
     /// The place after its last publication.
     last: Cursor,
     bytes: Bytes,
-    /// Whether there are several publications in it.
-    is_shared: bool,
+    /// Memory taken up.
+    held: usize,
+    /// There as long as this is, and only where a publication has it for itself.
+    alone: Option<Arc<()>>,
 }
 
 impl Lane {
@@ -74,13 +83,13 @@ impl Lane {
     /// Bytes from which a publication gets a chunk of its own, to be shared instead of copied for a slow member.
     const LONG: usize = 16 << 10;
 
-    /// Places remembered without giving memory back once the lane is empty.
-    const ENDS_KEPT: usize = 1024;
-
-    /// An empty lane that holds about `bytes_max` of what is published after `tail`.
-    pub fn new(bytes_max: usize, tail: Cursor) -> Self {
+    /// An empty lane that holds about `bytes_max` of what is published after `tail`. What readers may go on to hold when
+    /// the lane does not, counts in `tally`.
+    pub fn new(bytes_max: usize, tail: Cursor, tally: Tally) -> Self {
         Self {
             sealed: VecDeque::new(),
+            sealed_held: 0,
+            sealed_tallied: 0,
             open: BytesMut::new(),
             open_start: 0,
             ends: VecDeque::new(),
@@ -88,6 +97,7 @@ impl Lane {
             tail,
             tail_byte: 0,
             bytes_max,
+            tally,
         }
     }
 
@@ -113,9 +123,13 @@ impl Lane {
 
     /// Bytes of memory taken up.
     pub fn allocated(&self) -> usize {
-        let sealed = self.open_start - self.sealed.front().map_or(self.open_start, |chunk| chunk.start);
         let tables = self.sealed.capacity() * size_of::<Chunk>() + self.ends.capacity() * size_of::<u64>();
-        sealed as usize + self.open.capacity() + tables
+        self.sealed_held + self.open.capacity() + tables
+    }
+
+    /// Bytes among those that count in the tally, too.
+    pub fn tallied(&self) -> usize {
+        self.sealed_tallied
     }
 
     /// Whether nothing is held.
@@ -156,12 +170,23 @@ impl Lane {
         if is_long || self.open.len() + len > chunk {
             self.seal();
         }
-        self.open.reserve(len);
+        self.make_room(len, chunk);
         write(&mut self.open);
         self.ends.push_back(self.head_byte());
         self.head = Cursor(self.head.0 + 1);
         if is_long {
             self.seal();
+        }
+    }
+
+    /// Makes room for `len` bytes more; as long as those do not need it, for no more than a chunk.
+    fn make_room(&mut self, len: usize, chunk: usize) {
+        let needed = self.open.len() + len;
+        if needed > self.open.capacity() {
+            let doubled = (2 * self.open.capacity()).min(chunk);
+            let mut larger = BytesMut::with_capacity(needed.max(doubled));
+            larger.extend_from_slice(&self.open);
+            self.open = larger;
         }
     }
 
@@ -175,6 +200,10 @@ impl Lane {
                 self.ends.drain(..oldest.last.since(self.tail) as usize);
                 self.tail = oldest.last;
                 self.tail_byte = oldest.start + oldest.bytes.len() as u64;
+                self.sealed_held -= oldest.held;
+                self.sealed_tallied -= if oldest.alone.is_some() { oldest.held } else { 0 };
+                shrink(&mut self.ends);
+                shrink(&mut self.sealed);
             }
             None => self.clear_open(),
         }
@@ -187,18 +216,21 @@ impl Lane {
         self.open = BytesMut::new();
         self.open_start = self.tail_byte;
         self.ends.clear();
-        if self.ends.capacity() > Self::ENDS_KEPT {
-            self.ends = VecDeque::new();
-        }
+        shrink(&mut self.ends);
     }
 
     fn seal(&mut self) {
         if !self.open.is_empty() {
             let (start, last) = (self.open_start, self.head());
             let is_shared = self.ends.len().checked_sub(2).is_some_and(|before| self.ends[before] > start);
-            let bytes = std::mem::take(&mut self.open).freeze();
+            let open = std::mem::take(&mut self.open);
+            let held = open.capacity();
+            let bytes = if is_shared { open.freeze() } else { self.tally.share(open) };
             self.open_start += bytes.len() as u64;
-            self.sealed.push_back(Chunk { start, last, bytes, is_shared });
+            self.sealed_held += held;
+            self.sealed_tallied += if is_shared { 0 } else { held };
+            let alone = (!is_shared).then(Arc::default);
+            self.sealed.push_back(Chunk { start, last, bytes, held, alone });
         }
     }
 
@@ -239,7 +271,7 @@ impl Lane {
     /// Where `cursor` is after `sent` bytes of what was pending, and the rest of the publication that the end of those
     /// cut: nothing may come between the two.
     #[inline]
-    pub fn advance(&self, cursor: Cursor, sent: usize) -> (Cursor, Option<Bytes>) {
+    pub fn advance(&self, cursor: Cursor, sent: usize) -> (Cursor, Option<Rest>) {
         let Some(byte) = self.byte_at(cursor).map(|byte| byte + sent as u64) else { return (cursor, None) };
         // Nearly always, everything up to the end was sent.
         if byte == self.head_byte() {
@@ -252,21 +284,24 @@ impl Lane {
     }
 
     /// The place after the publication that `byte` lies in or ends, and what of it lies behind that.
-    fn cut(&self, byte: u64) -> (Cursor, Option<Bytes>) {
+    fn cut(&self, byte: u64) -> (Cursor, Option<Rest>) {
         let at = self.ends.partition_point(|end| *end < byte);
         let Some(end) = self.ends.get(at).copied() else { return (self.head(), None) };
         let rest = (byte < end).then(|| match self.sealed_at(byte).filter(|_| byte < self.open_start) {
             Some(chunk) => {
                 let rest = (byte - chunk.start) as usize..(end - chunk.start) as usize;
                 // A part of a chunk keeps all of it: worth it only for what has a chunk of its own.
-                match chunk.is_shared {
-                    true => Bytes::copy_from_slice(&chunk.bytes[rest]),
-                    false => chunk.bytes.slice(rest),
+                match &chunk.alone {
+                    None => Rest::copy(&chunk.bytes[rest]),
+                    Some(log) => {
+                        let (bytes, log) = (chunk.bytes.slice(rest), Arc::downgrade(log));
+                        Rest { bytes, shared: chunk.held, log }
+                    }
                 }
             }
             None => {
                 let open = (byte - self.open_start) as usize..(end - self.open_start) as usize;
-                Bytes::copy_from_slice(&self.open[open])
+                Rest::copy(&self.open[open])
             }
         });
         let skipped = u64::from(is_planted(Fault::CursorSkipsOne) && rest.is_some());
@@ -290,6 +325,16 @@ impl Lane {
     }
 }
 
+/// Entries of a table for which there is room whether they are used or not.
+pub(super) const KEPT: usize = 1024;
+
+/// Gives back what a table took up when there was more in it.
+pub(super) fn shrink<E>(table: &mut VecDeque<E>) {
+    if table.capacity() > KEPT && table.len() < table.capacity() / 4 {
+        table.shrink_to(table.len() * 2);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -303,7 +348,7 @@ mod tests {
         while let Pending::Frames(frames) = lane.pending(cursor) {
             let sent = frames.len().min(step);
             let (next, rest) = lane.advance(cursor, sent);
-            got += sent + rest.map_or(0, |rest| rest.len());
+            got += sent + rest.map_or(0, |rest| rest.bytes.len());
             assert!(next > cursor);
             (cursor, sends) = (next, sends + 1);
         }
@@ -313,23 +358,24 @@ mod tests {
 
     #[test]
     fn the_rest_of_a_short_publication_keeps_no_other_in_memory() {
-        let mut lane = Lane::new(usize::MAX, Cursor::default());
+        let mut lane = Lane::new(usize::MAX, Cursor::default(), Tally::default());
         for len in [1000, 1000, 20_000, 1000, 70_000] {
             append(&mut lane, len, Cursor::default());
         }
-        let chunks: Vec<_> = lane.sealed.iter().map(|chunk| (chunk.bytes.len(), chunk.is_shared)).collect();
+        let chunks: Vec<_> =
+            lane.sealed.iter().map(|chunk| (chunk.bytes.len(), chunk.alone.is_none())).collect();
         assert_eq!(chunks, [(2000, true), (20_000, false), (1000, false), (70_000, false)]);
         for (before, lies_in_its_chunk) in [(0, false), (1, false), (2, true), (3, true), (4, true)] {
             let cursor = Cursor::after(before);
             let rest = lane.advance(cursor, 10).1.unwrap();
             let chunk = lane.sealed_at(lane.byte_at(cursor).unwrap()).unwrap().bytes.as_ptr_range();
-            assert_eq!(chunk.contains(&rest.as_ptr()), lies_in_its_chunk, "{before}");
+            assert_eq!(chunk.contains(&rest.bytes.as_ptr()), lies_in_its_chunk, "{before}");
         }
     }
 
     #[test]
     fn what_lies_side_by_side_is_one_send_and_any_cut_is_made_good() {
-        let mut lane = Lane::new(usize::MAX, Cursor::default());
+        let mut lane = Lane::new(usize::MAX, Cursor::default(), Tally::default());
         let lens = [2, 7, 127, 130, 20_004, 5, 66_010, 9];
         let mut want = Vec::new();
         for (i, len) in (1u8..).zip(lens) {
@@ -344,7 +390,7 @@ mod tests {
                 let sent = frames.len().min(step);
                 got.extend_from_slice(&frames[..sent]);
                 let (next, rest) = lane.advance(cursor, sent);
-                got.extend_from_slice(&rest.unwrap_or_default());
+                got.extend_from_slice(&rest.map(|rest| rest.bytes).unwrap_or_default());
                 cursor = next;
             }
             assert_eq!(got, want, "{step} bytes at a time");
@@ -357,7 +403,7 @@ mod tests {
 
     #[test]
     fn the_oldest_goes_first_and_a_cursor_it_took_along_is_told() {
-        let mut lane = Lane::new(50_000, Cursor(40));
+        let mut lane = Lane::new(50_000, Cursor(40), Tally::default());
         for _ in 0..10 {
             let head = lane.head();
             append(&mut lane, 20_000, head);
@@ -377,7 +423,7 @@ mod tests {
 
     #[test]
     fn what_those_who_keep_up_have_not_been_sent_never_goes() {
-        let mut lane = Lane::new(1000, Cursor::default());
+        let mut lane = Lane::new(1000, Cursor::default(), Tally::default());
         for _ in 0..30 {
             append(&mut lane, 100, Cursor::default());
         }
@@ -389,12 +435,12 @@ mod tests {
 
     #[test]
     fn an_empty_lane_holds_no_memory_for_what_has_gone() {
-        let mut lane = Lane::new(usize::MAX, Cursor::default());
+        let mut lane = Lane::new(usize::MAX, Cursor::default(), Tally::default());
         for _ in 0..10_000 {
             append(&mut lane, 10, Cursor::default());
         }
         lane.trim_to(lane.head());
-        assert!(lane.ends.capacity() <= Lane::ENDS_KEPT && lane.open.capacity() == 0);
+        assert!(lane.ends.capacity() <= KEPT && lane.open.capacity() == 0);
         append(&mut lane, 10, Cursor::default());
         assert_eq!((lane.head(), lane.len()), (Cursor(10_001), 10));
     }

@@ -3,10 +3,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use super::encoding::{Encoding, Publication, Wire};
-use super::lane::{Cursor, Lane, Pending};
+use super::lane::{Cursor, Lane, Pending, shrink};
+use super::long::{Rest, Tally};
 use super::position::{Position, Start};
 use super::press::Press;
 use crate::planted::{Fault, is_planted};
@@ -66,6 +65,7 @@ pub struct Log {
     /// What comes after this is history.
     floor: Cursor,
     bytes_max: usize,
+    tally: Tally,
 }
 
 /// A lane besides the raw one.
@@ -79,19 +79,20 @@ struct Further {
 impl Log {
     /// An empty log that holds about `bytes_max` for slow members.
     pub fn new(epoch: u64, bytes_max: usize) -> Self {
-        Self::resume(epoch, 0, bytes_max)
+        Self::resume(epoch, 0, bytes_max, Tally::default())
     }
 
-    /// A log that goes on after `offset` and knows nothing of what came before.
-    pub fn resume(epoch: u64, offset: u64, bytes_max: usize) -> Self {
+    /// A log that goes on after `offset` and knows nothing of what came before; its long publications count in `tally`.
+    pub fn resume(epoch: u64, offset: u64, bytes_max: usize, tally: Tally) -> Self {
         Self {
             epoch,
-            raw: Lane::new(bytes_max, Cursor::after(offset)),
+            raw: Lane::new(bytes_max, Cursor::after(offset), tally.clone()),
             further: Vec::new(),
             stamps: VecDeque::new(),
             keep: Keep::default(),
             floor: Cursor::after(offset),
             bytes_max,
+            tally,
         }
     }
 
@@ -181,6 +182,12 @@ impl Log {
             + self.stamps.capacity() * size_of::<Stamp>()
     }
 
+    /// Bytes among those that count in the tally, too.
+    pub fn tallied(&self) -> usize {
+        let further = self.further.iter().map(|further| further.lane.tallied());
+        further.fold(self.raw.tallied(), |sum, lane| sum + lane)
+    }
+
     /// Bytes between a place and the head, in the encoding that has the most.
     pub fn bytes_after(&self, cursor: Cursor) -> u64 {
         // A short message is many times as long as JSON or as an event.
@@ -201,7 +208,7 @@ impl Log {
 
     /// As [`Lane::advance`].
     #[inline]
-    pub fn advance(&self, wire: Wire, cursor: Cursor, sent: usize) -> (Cursor, Option<Bytes>) {
+    pub fn advance(&self, wire: Wire, cursor: Cursor, sent: usize) -> (Cursor, Option<Rest>) {
         self.lane(wire).map_or((cursor, None), |lane| lane.advance(cursor, sent))
     }
 
@@ -242,7 +249,7 @@ impl Log {
             return;
         }
         let tail = self.floor.max(self.raw.tail());
-        let mut lane = Lane::new(self.lane_bytes_max(), tail);
+        let mut lane = Lane::new(self.lane_bytes_max(), tail, self.tally.clone());
         for publication in self.publications(tail) {
             let bytes = wire.encoding.encode(&publication);
             lane.append(bytes.len(), Cursor::default(), |out| out.extend_from_slice(&bytes));
@@ -355,9 +362,7 @@ impl Log {
     fn drop_stamps(&mut self) {
         let held = self.raw.head().since(self.raw.tail()) as usize;
         self.stamps.drain(..self.stamps.len().saturating_sub(held));
-        if self.stamps.is_empty() && self.stamps.capacity() > 1024 {
-            self.stamps = VecDeque::new();
-        }
+        shrink(&mut self.stamps);
     }
 }
 

@@ -5,6 +5,7 @@ pub mod join;
 mod keys;
 pub mod lane;
 pub mod log;
+pub mod long;
 mod members;
 pub mod position;
 pub mod presence;

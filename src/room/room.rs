@@ -8,6 +8,7 @@ use super::join::{Join, Joined};
 use super::keys::Keys;
 use super::lane::{Cursor, Pending};
 use super::log::{Lag, Log};
+use super::long::Rest;
 use super::members::{Member, Members};
 use super::position::{Position, Start};
 use super::presence::Roll;
@@ -15,7 +16,6 @@ use super::press::Press;
 use super::rooms::memory::Held;
 use crate::id::ConnId;
 use crate::ws::message::Message;
-use bytes::Bytes;
 
 pub(super) struct Room {
     pub(super) name: Arc<str>,
@@ -27,6 +27,8 @@ pub(super) struct Room {
     pub(super) crowded: bool,
     /// Publishers that wait for the walk.
     pub(super) waiting: Vec<ConnId>,
+    /// Those among them that made it crowded.
+    pub(super) heard: Vec<ConnId>,
     /// Requests that wait for a publication; woken in one order, so that a simulated run can be replayed.
     pub(super) listeners: BTreeSet<ConnId>,
     pub(super) roll: Option<Box<Roll>>,
@@ -56,6 +58,7 @@ impl Room {
             active: false,
             crowded: false,
             waiting: Vec::new(),
+            heard: Vec::new(),
             listeners: BTreeSet::new(),
             roll: None,
             keys: None,
@@ -72,6 +75,11 @@ impl Room {
     /// Bytes that members who keep up have not been sent yet.
     pub(super) fn backlog(&self) -> u64 {
         self.log.bytes_after(self.members.walked())
+    }
+
+    /// Publishers that waited for the walk, in the order in which they go on.
+    pub(super) fn waiting(&mut self) -> impl Iterator<Item = ConnId> {
+        std::mem::take(&mut self.waiting).into_iter().chain(std::mem::take(&mut self.heard))
     }
 
     /// Whether the walk has something to do for a member: news, unless its socket takes no more, or the bad news that
@@ -240,7 +248,7 @@ impl<'r> Visit<'r> {
     /// Moves the cursor past `sent` bytes of what was pending, and returns the rest of the publication that they cut,
     /// if any.
     #[inline]
-    pub fn advance(&mut self, sent: usize) -> Option<Bytes> {
+    pub fn advance(&mut self, sent: usize) -> Option<Rest> {
         let (cursor, rest) = self.log.advance(self.member.wire, self.member.cursor, sent);
         self.member.cursor = cursor;
         rest

@@ -16,6 +16,7 @@ use slab::Slab;
 use super::join::{Join, JoinError, Joined, Membership};
 use super::keys::Keys;
 use super::log::{Keep, Lag, Log};
+use super::long::Tally;
 use super::position::Position;
 use super::presence::{Presence, Roll};
 use super::press::Press;
@@ -55,7 +56,7 @@ pub struct Rooms {
     /// How many rooms are crowded: nearly always none, and then nobody has to be asked about his.
     crowded: usize,
     /// Publishers that waited for a crowded room and need not any more.
-    released: Vec<ConnId>,
+    released: VecDeque<ConnId>,
     /// Requests that waited for a publication that has come, or long enough; the first to be told in front.
     woken: VecDeque<ConnId>,
     /// Publishers that wait until it is known which process publishes.
@@ -68,6 +69,8 @@ pub struct Rooms {
     held: Held,
     /// What has become of rooms that other nodes have to do with; `None` where there are no others.
     changes: Option<Vec<Change>>,
+    /// Long publications, those that only slow members still have, too.
+    tally: Tally,
     limits: Limits,
 }
 
@@ -80,7 +83,7 @@ impl Rooms {
             order: BTreeSet::new(),
             active: VecDeque::new(),
             crowded: 0,
-            released: Vec::new(),
+            released: VecDeque::new(),
             woken: VecDeque::new(),
             frozen: Vec::new(),
             hold: Hold::Ours,
@@ -89,6 +92,7 @@ impl Rooms {
             swept: 0,
             held: Held::default(),
             changes: None,
+            tally: Tally::default(),
             limits: limits.clone(),
         }
     }
@@ -241,7 +245,7 @@ impl Rooms {
             return Err(JoinError::TooManyRooms);
         }
         let name: Arc<str> = name.into();
-        let log = Log::new(self.next_epoch, self.limits.room_log_bytes_max);
+        let log = Log::resume(self.next_epoch, 0, self.limits.room_log_bytes_max, self.tally.clone());
         self.next_epoch += 1;
         let mut room = Room::new(name.clone(), log);
         room.is_opening = self.changes.is_some();
@@ -474,7 +478,7 @@ mod tests {
         }
         assert_eq!(rooms.log_bytes(), 500);
         let mut visit = rooms.visit(slow).unwrap();
-        assert_eq!(visit.advance(50).unwrap().len(), 50, "the rest of the first frame");
+        assert_eq!(visit.advance(50).unwrap().bytes.len(), 50, "the rest of the first frame");
         while let Pending::Frames(frames) = visit.pending() {
             visit.advance(frames.len());
         }
@@ -495,11 +499,11 @@ mod tests {
         join(&mut rooms, "a", 0).unwrap();
         while !publish(&mut rooms, "a", Message::Binary(&[0; 98])).unwrap().crowded {}
         assert_eq!(rooms.log_bytes(), 600);
-        rooms.wait_for("a", conn(9));
+        rooms.wait_for("a", conn(9), true);
         assert_eq!(rooms.pop_released(), None);
         walk(&mut rooms);
         assert_eq!(rooms.pop_released(), Some(conn(9)));
-        rooms.wait_for("gone", conn(8));
+        rooms.wait_for("gone", conn(8), false);
         assert_eq!(rooms.pop_released(), Some(conn(8)));
     }
 

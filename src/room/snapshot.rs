@@ -211,10 +211,11 @@ impl<'s> Reader<'s> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::long::Tally;
     use super::*;
 
     fn snapshot(bytes_max: usize) -> Result<Vec<u8>, SnapshotError> {
-        let mut log = Log::resume(7, 40, 1 << 20);
+        let mut log = Log::resume(7, 40, 1 << 20, Tally::default());
         log.set_keep(Keep { messages: 3, bytes: 1 << 10, age: Duration::from_secs(60) });
         for message in [Message::Text("gone"), Message::Text("房"), Message::Binary(&[0, 255])] {
             log.append(message, false, log.head(), 1_000, None);

@@ -269,3 +269,22 @@ fn row_39_leaving_a_room_ends_what_it_sends() {
     assert_eq!((world.texts(a), world.texts(b)), (vec!["still here?".to_owned()], vec![]));
     assert_eq!(world.engine.rooms().members("/room"), 1);
 }
+
+#[test]
+fn authors_who_wait_for_a_crowded_room_go_on_in_the_order_in_which_they_came() {
+    let mut world = World::new(Limits { room_log_bytes_max: 1000, walk_slice: 4, ..Limits::default() });
+    let authors: Vec<usize> = (0..20).map(|_| world.open("/room")).collect();
+    for author in &authors {
+        world.send(*author, &masked(0x81, format!("{author:0100}").as_bytes()).repeat(2000));
+    }
+    for _ in 0..200 {
+        world.engine.turn(world.now);
+        world.engine.check_invariants();
+    }
+    let told = world.told();
+    for author in authors {
+        let own = format!("message /room {author:0100}");
+        let heard = told.iter().filter(|line| **line == own).count();
+        assert!(heard > 2, "author {author} was heard {heard} times");
+    }
+}

@@ -38,7 +38,7 @@ impl Rooms {
         if self.hold == Hold::Frozen {
             self.hold = Hold::Ours;
             self.crowded -= usize::from(self.changes.is_none());
-            self.released.append(&mut self.frozen);
+            self.released.extend(self.frozen.drain(..));
         }
     }
 
@@ -100,7 +100,7 @@ impl Rooms {
 
     fn resume(&mut self, key: usize, shot: &Shot<'_>) {
         let (oldest_ms, keys_max) = (self.oldest_key_ms(), self.limits.idempotency_keys_max);
-        let mut log = Log::resume(shot.epoch, shot.base, self.limits.room_log_bytes_max);
+        let mut log = Log::resume(shot.epoch, shot.base, self.limits.room_log_bytes_max, self.tally.clone());
         log.set_keep(shot.keep);
         for (time_ms, is_notice, message) in &shot.history {
             log.append(*message, *is_notice, log.head(), *time_ms, None);

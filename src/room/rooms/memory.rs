@@ -9,6 +9,8 @@ use super::Rooms;
 pub struct Held {
     /// Logs, in every encoding that somebody reads.
     pub logs: usize,
+    /// Those among them that count until nobody has them any more: [`super::super::long::Tally`].
+    pub tallied: usize,
     /// Everything else: names, members, who is present, keys.
     pub rest: usize,
 }
@@ -20,15 +22,25 @@ impl Room {
         let members = self.members.capacity() * size_of::<Member>();
         let roll = self.roll.as_ref().map_or(0, |roll| roll.held());
         let keys = self.keys.as_ref().map_or(0, |keys| keys.held());
-        Held { logs: self.log.allocated(), rest: size_of::<Self>() + names + members + roll + keys }
+        Held {
+            logs: self.log.allocated(),
+            tallied: self.log.tallied(),
+            rest: size_of::<Self>() + names + members + roll + keys,
+        }
     }
 }
 
 impl Rooms {
-    /// Bytes of memory taken up by all rooms.
+    /// Bytes of memory taken up by all rooms, and by what they have let go of and slow members have not.
     #[inline]
     pub fn held(&self) -> Held {
-        self.held
+        Held { logs: self.held.logs + self.left_behind(), ..self.held }
+    }
+
+    /// Bytes of long publications that only those still have whose sockets have cut them.
+    #[inline]
+    pub fn left_behind(&self) -> usize {
+        self.tally.bytes().saturating_sub(self.held.tallied)
     }
 
     /// Notes what a room takes up now.
@@ -41,6 +53,7 @@ impl Rooms {
 
     pub(super) fn recharge(&mut self, before: Held, now: Held) {
         self.held.logs = self.held.logs - before.logs + now.logs;
+        self.held.tallied = self.held.tallied - before.tallied + now.tallied;
         self.held.rest = self.held.rest - before.rest + now.rest;
     }
 

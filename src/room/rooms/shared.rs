@@ -83,7 +83,8 @@ impl Rooms {
     pub fn begin(&mut self, name: &str, position: Position) {
         let Some(key) = self.names.get(name).copied() else { return };
         let room = &mut self.rooms[key];
-        let mut log = Log::resume(position.epoch, position.offset, self.limits.room_log_bytes_max);
+        let mut log =
+            Log::resume(position.epoch, position.offset, self.limits.room_log_bytes_max, self.tally.clone());
         log.set_keep(room.log.keep());
         room.begin(log);
         if !room.is_opening {

@@ -19,7 +19,7 @@ impl Rooms {
         self.names.remove(&room.name);
         self.order.remove(&room.name);
         self.note(|| Change::Closed(room.name.clone()));
-        self.released.append(&mut room.waiting);
+        self.released.extend(room.waiting());
         self.woken.extend(room.listeners);
     }
 

@@ -38,18 +38,23 @@ impl Rooms {
         rooms.find(|room| room.crowded || self.is_held()).map(|room| room.name.clone())
     }
 
-    /// Remembers a publisher that waits for a room while it is crowded.
-    pub fn wait_for(&mut self, name: &str, conn: ConnId) {
+    /// Remembers a publisher that waits for a room while it is crowded; one that was heard meanwhile goes on behind those
+    /// that were not.
+    pub fn wait_for(&mut self, name: &str, conn: ConnId, was_heard: bool) {
         match self.names.get(name) {
             Some(_) | None if self.is_held() => self.frozen.push(conn),
-            Some(key) if self.rooms[*key].crowded => self.rooms[*key].waiting.push(conn),
-            Some(_) | None => self.released.push(conn),
+            Some(key) if self.rooms[*key].crowded => {
+                let room = &mut self.rooms[*key];
+                let waiting = if was_heard { &mut room.heard } else { &mut room.waiting };
+                waiting.push(conn);
+            }
+            Some(_) | None => self.released.push_back(conn),
         }
     }
 
-    /// A publisher that need not wait any longer.
+    /// A publisher that need not wait any longer: whoever has waited the longest.
     pub fn pop_released(&mut self) -> Option<ConnId> {
-        self.released.pop()
+        self.released.pop_front()
     }
 
     /// Whether some room has news for members that keep up.
@@ -89,7 +94,7 @@ impl Rooms {
         self.set_crowded(key, crowded);
         let room = &mut self.rooms[key];
         if !crowded {
-            self.released.append(&mut room.waiting);
+            self.released.extend(room.waiting());
         }
         if room.members.is_empty() {
             room.active = false;
