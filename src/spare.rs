@@ -55,10 +55,11 @@ impl Spares {
         self.give(std::mem::replace(text, longer).into_bytes());
     }
 
-    /// An empty buffer of at least `len` bytes, one that was kept if there is such a one.
+    /// An empty buffer of at least `len` bytes, one that was kept if there is such a one that is not much longer.
     fn take(&mut self, len: usize) -> Vec<u8> {
         self.in_use = true;
-        match self.kept.iter().rposition(|kept| kept.capacity() >= len) {
+        let fitting = len..=len.saturating_mul(2).saturating_add(Self::STEP);
+        match self.kept.iter().rposition(|kept| fitting.contains(&kept.capacity())) {
             Some(at) => {
                 let buffer = self.kept.swap_remove(at);
                 self.bytes -= buffer.capacity();
@@ -117,6 +118,18 @@ mod tests {
         assert_eq!((again.as_ptr(), again.as_slice(), spares.bytes()), (place, &[1, 2, 3][..], 0));
         spares.give(Vec::with_capacity(Spares::LONG - 1));
         assert_eq!(spares.bytes(), 0);
+    }
+
+    #[test]
+    fn a_buffer_much_longer_than_needed_stays_for_a_longer_need() {
+        let mut spares = Spares::new(10 << 20);
+        spares.give(Vec::with_capacity(8 << 20));
+        let mut buffer = Vec::new();
+        spares.reserve(&mut buffer, 40_000);
+        assert!(buffer.capacity() < 100_000, "{}", buffer.capacity());
+        assert_eq!(spares.bytes(), 8 << 20);
+        spares.reserve(&mut buffer, 5 << 20);
+        assert_eq!(buffer.capacity(), 8 << 20);
     }
 
     #[test]
