@@ -216,13 +216,14 @@ fn messages(
     let (mut body, mut count, mut last) =
         (Vec::new(), 0, Position { offset: from.offset(), ..log.position() });
     for publication in log.history(from).take(limit) {
-        if count > 0 && body.len() + publication.message.len() > bytes_max {
+        let json = publication.to_json();
+        if count > 0 && body.len() + json.len() > bytes_max {
             break;
         }
         if count > 0 {
             body.push(b',');
         }
-        body.extend_from_slice(&publication.to_json());
+        body.extend_from_slice(&json);
         (count, last) = (count + 1, publication.position);
     }
     let more = last.offset < log.position().offset;

@@ -168,6 +168,10 @@ impl<'a> Exchange<'a> {
             let sent = self.shared.publish_to_all(room, message.into(), Author::Asking(self.id), key);
             return sent.and_then(|(ticket, _)| Err(NotPublished::Pending(ticket)));
         }
+        // The room's members have to wait for the walk, too.
+        if self.shared.rooms.is_crowded(room) && !self.shared.rooms.is_held() {
+            return Err(NotPublished::Behind);
+        }
         self.shared.publish(room, message.into(), Post { memberships: &[], key })
     }
 

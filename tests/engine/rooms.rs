@@ -288,3 +288,35 @@ fn authors_who_wait_for_a_crowded_room_go_on_in_the_order_in_which_they_came() {
         assert!(heard > 2, "author {author} was heard {heard} times");
     }
 }
+
+#[test]
+fn who_publishes_over_http_to_a_room_that_is_behind_is_told_to_try_again() {
+    let limits = Limits { room_log_bytes_max: 1000, walk_slice: 1, ..Limits::default() };
+    let mut world = World::new(limits);
+    let members: Vec<usize> = (0..10).map(|_| world.open("/r")).collect();
+    let poster = world.connect();
+    assert!(world.ask(poster, "POST /wait/r", "", "first").starts_with("HTTP/1.1 200"));
+    world.send_text(members[0], &"x".repeat(600));
+    world.send(poster, b"POST /wait/r HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nsecond");
+    world.engine.turn(world.now);
+    world.turn();
+    let answer = world.answer(poster);
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("behind"), "{answer}");
+    assert!(world.ask(poster, "POST /wait/r", "", "third").starts_with("HTTP/1.1 200"));
+}
+
+#[test]
+fn a_page_of_history_is_as_long_as_it_may_be_in_json() {
+    let plain = Route::new(Pattern::parse("/chat/{room}").unwrap(), Mode::Room);
+    let limits = Limits { page_bytes_max: 10_000, ..Limits::default() };
+    let mut world = World::with_handler(App::new(vec![plain]), limits);
+    let author = world.open("/chat/a");
+    for _ in 0..5 {
+        world.send_text(author, &"\u{1}".repeat(1000));
+    }
+    world.turn();
+    let client = world.connect();
+    let answer = world.ask(client, "GET /rooms/a/messages", "", "");
+    assert!(answer.contains("\"more\":true"), "{} bytes", answer.len());
+    assert!(answer.len() < 11_000, "{} bytes", answer.len());
+}

@@ -37,9 +37,13 @@ impl Handler for Scribe {
         };
         exchange.keep(room, KEEP).unwrap();
         if !exchange.body().is_empty() {
-            let published =
-                exchange.publish(room, exchange.body(), exchange.request().header("key")).unwrap();
-            return Response::text(200, &format!("{} {}", published.position, published.repeated)).into();
+            let published = exchange.publish(room, exchange.body(), exchange.request().header("key"));
+            return match published {
+                Ok(published) => {
+                    Response::text(200, &format!("{} {}", published.position, published.repeated)).into()
+                }
+                Err(error) => Response::text(503, &error.to_string()).into(),
+            };
         }
         let start = start_of(exchange.request());
         let log = exchange.rooms().log(room).unwrap();
@@ -47,6 +51,9 @@ impl Handler for Scribe {
         let news: Vec<_> = log.history(from).map(|publication| publication.position.to_string()).collect();
         match news.is_empty() && whole && !exchange.has_waited() {
             true => Reply::Wait { room: room.to_owned(), time: Duration::from_secs(30) },
+            false if exchange.request().query_value("long").is_some() => {
+                Response::text(200, &"x".repeat(100_000)).into()
+            }
             false => Response::text(200, &format!("{whole} {}", news.join(" "))).into(),
         }
     }
