@@ -210,6 +210,8 @@ limits! {
         "Length of a received message after reassembly and inflation; a longer one is closed with 1009.";
     read_budget: Bytes = 256 << 10,
         "Bytes read, or inflated, from one connection in one turn, so that a fast sender waits for the others.";
+    inflate_budget: Bytes = 4 << 20,
+        "Bytes inflated in one turn, on all connections together, and the message that reaches it; the others wait.";
     frame_budget: Count = 256,
         "Frames handled from one connection in one turn, however short; a request counts for 16.";
     receive_buffer: Bytes = 64 << 10,
@@ -384,6 +386,7 @@ impl Limits {
                 "backplane_pending_bytes_max is below message_bytes_max",
             ),
             (self.read_budget == 0, "read_budget is 0"),
+            (self.inflate_budget == 0, "inflate_budget is 0"),
             (self.frame_budget == 0, "frame_budget is 0"),
             (self.accept_backlog > i32::MAX as usize, "accept_backlog does not fit the kernel's integer"),
             (self.receive_buffer > 1 << 30, "receive_buffer is above 1GiB"),

@@ -117,6 +117,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         peer.since = self.now;
         peer.seen = self.now;
         peer.pinged = false;
+        peer.charge(&self.shared.metrics.memory);
         self.schedule(id);
     }
 

@@ -179,6 +179,9 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             true => deliver(peer, visit),
             false => (check(&mut visit), 0),
         };
+        if sent > 0 && peer.transport.held() != peer.charged[2] {
+            peer.charge(&self.shared.metrics.memory);
+        }
         if sent > 0 && peer.conn.stage() == Stage::Streaming {
             peer.heard(self.now);
         }
@@ -222,9 +225,13 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         self.enter_phase(id);
     }
 
-    /// Lets publishers go on whose room has been walked through.
+    /// Lets publishers go on whose room has been walked through; where memory is short, they wait for that, too.
     pub(super) fn release(&mut self) {
         while let Some(id) = self.shared.rooms.pop_released() {
+            if self.shared.is_pressed() {
+                self.shared.budget.held.push(id);
+                continue;
+            }
             if let Some(peer) = get(&mut self.peers, id) {
                 peer.crowded = false;
                 peer.queue_read(&mut self.readable);

@@ -35,9 +35,19 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     fn check_memory(&self) {
         let mut sums = [0; 3];
         for (_, peer) in &self.peers {
-            let is_known = peer.charged == peer.holding();
+            let ([incoming, outgoing, tls], now) = (peer.charged, peer.holding());
+            assert_eq!(
+                [incoming, tls],
+                [now[0], now[2]],
+                "what a connection takes up is known: {:?}",
+                peer.conn
+            );
             // Who is about to be sent to is looked at then.
-            assert!(is_known || peer.owing, "what a connection takes up is known: {:?}", peer.conn);
+            assert!(
+                outgoing == now[1] || peer.owing,
+                "what waits for a connection is known: {:?}",
+                peer.conn
+            );
             sums.iter_mut().zip(peer.charged).for_each(|(sum, held)| *sum += held);
         }
         let counted = self.peers.iter().filter(|(_, peer)| peer.counted.is_some()).count();

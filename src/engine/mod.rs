@@ -254,8 +254,11 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             peer.readable = true;
             peer.queue_read(&mut self.readable);
         }
-        if writable && peer.transport.resume().is_err() {
-            return self.lose(id);
+        if writable {
+            if peer.transport.resume().is_err() {
+                return self.lose(id);
+            }
+            peer.charge(&self.shared.metrics.memory);
         }
         let is_forgotten = is_planted(Fault::EdgeForgotten) && peer.outbound.is_empty();
         if writable && !peer.writable && !is_forgotten {
@@ -342,9 +345,13 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         }
     }
 
-    /// Answers requests that have waited, as many as may be flushed in a turn.
+    /// Answers requests that have waited, as many as may be flushed in a turn, and as there is memory for.
     fn wake(&mut self) {
+        let ceiling = self.ceiling();
         for _ in 0..self.shared.rules.limits.flush_budget {
+            if self.shared.metrics.memory.total() > ceiling {
+                return;
+            }
             let Some(id) = self.shared.rooms.pop_woken() else { return };
             self.answer_parked(id);
         }

@@ -170,6 +170,12 @@ impl<T: Transport, S> Peer<T, S> {
         self.outbound.len() < Self::LIGHT
     }
 
+    /// Whether what comes takes up what it was last known to.
+    #[inline]
+    pub(super) fn is_incoming_charged(&self) -> bool {
+        self.conn.held() + self.unread.capacity() == self.charged[0]
+    }
+
     /// Notes what it takes up now.
     #[inline]
     pub(super) fn charge(&mut self, memory: &Memory) {

@@ -29,8 +29,9 @@ enum Fill {
 struct Budget {
     /// Bytes read; what has been read is also handled.
     to_read: usize,
-    /// Bytes inflated: few that were read can become many, and each takes its time.
-    to_inflate: usize,
+    /// Bytes inflated so far, and at the most: few that were read can become many, and each takes its time.
+    inflated: usize,
+    inflated_max: usize,
     /// Frames handled: each takes its time, however short it is.
     to_handle: usize,
 }
@@ -41,7 +42,7 @@ impl Budget {
 
     fn new(limits: &Limits) -> Self {
         let bytes = limits.read_budget;
-        Self { to_read: bytes, to_inflate: bytes, to_handle: limits.frame_budget }
+        Self { to_read: bytes, inflated: 0, inflated_max: bytes, to_handle: limits.frame_budget }
     }
 
     fn is_spent(&self) -> bool {
@@ -51,7 +52,7 @@ impl Budget {
     /// Whether what has been read already is to wait, too.
     #[inline]
     fn is_busy(&self) -> bool {
-        self.to_inflate == 0 || self.to_handle == 0
+        self.inflated >= self.inflated_max || self.to_handle == 0
     }
 }
 
@@ -82,19 +83,29 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     /// Reads from everyone in the queue, each up to its budget; who has more to come queues up again.
     pub(super) fn read(&mut self) {
         let ceiling = self.ceiling();
+        let mut to_inflate = self.shared.rules.limits.inflate_budget;
+        let mut later = Vec::new();
         for _ in 0..self.readable.len() {
             if self.shared.metrics.memory.total() > ceiling {
-                return;
+                break;
             }
-            let Some(id) = self.readable.pop_front() else { return };
-            if let Some(peer) = get(&mut self.peers, id) {
-                peer.reading = false;
-                self.read_peer(id);
+            let Some(id) = self.readable.pop_front() else { break };
+            let Some(peer) = get(&mut self.peers, id) else { continue };
+            if to_inflate == 0 && peer.conn.deflate().is_some() {
+                later.push(id);
+                continue;
             }
+            peer.reading = false;
+            to_inflate = to_inflate.saturating_sub(self.read_peer(id));
+        }
+        // They come first in the next turn, in the order in which they have waited.
+        for id in later.into_iter().rev() {
+            self.readable.push_front(id);
         }
     }
 
-    fn read_peer(&mut self, id: ConnId) {
+    /// Reads from one up to its budget; the bytes inflated.
+    fn read_peer(&mut self, id: ConnId) -> usize {
         // The buffer changes hands for the time of the read, so that the engine can be borrowed beside it.
         let mut buffer = std::mem::take(&mut self.buffer);
         let mut budget = Budget::new(&self.shared.rules.limits);
@@ -119,7 +130,11 @@ impl<H: Handler, T: Transport> Engine<H, T> {
                     self.shared.metrics.bytes_in.add(len as u64);
                     self.receive(id, &mut buffer[..len], &mut budget);
                 }
-                Fill::Nothing => break,
+                Fill::Nothing => {
+                    // A transport that decrypts may have taken in something all the same.
+                    peer.charge(&self.shared.metrics.memory);
+                    break;
+                }
                 Fill::End => {
                     self.end_of_input(id);
                     break;
@@ -134,6 +149,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             }
         }
         self.buffer = buffer;
+        budget.inflated
     }
 
     /// Decodes what was read and handles each event, until the input is used up or the connection has to wait.
@@ -158,12 +174,14 @@ impl<H: Handler, T: Transport> Engine<H, T> {
                 spares: &mut self.shared.spares,
                 frames: budget.to_handle,
             };
+            let deflates = peer.conn.deflate().is_some();
+            let held = if deflates { peer.conn.held() } else { 0 };
             let event = peer.conn.receive(&mut input, limits, &mut bench, &mut peer.outbound);
             budget.to_handle = bench.frames;
             match event {
                 Some(Event::Message(received)) => {
-                    if peer.conn.deflate().is_some() {
-                        budget.to_inflate = budget.to_inflate.saturating_sub(received.as_message().len());
+                    if deflates {
+                        budget.inflated += received.as_message().len();
                     }
                     peer.first_by = Tick::NEVER;
                     let aftermath = tell(&mut self.handler, peer, &mut self.shared, received.as_message());
@@ -183,7 +201,13 @@ impl<H: Handler, T: Transport> Engine<H, T> {
                 }
                 Some(Event::BadHead(refusal)) => self.refuse(id, &refusal.into()),
                 Some(Event::Ended(closed)) => self.on_ended(id, closed),
-                None => break,
+                None => {
+                    // What has been inflated of a message that goes on took its time, too.
+                    if deflates && let Some(peer) = get(&mut self.peers, id) {
+                        budget.inflated += peer.conn.held().saturating_sub(held);
+                    }
+                    break;
+                }
             }
             if budget.is_busy() {
                 break;
@@ -201,7 +225,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             self.spare.extend(peer.outbound.take_spare());
         } else {
             peer.queue_flush(&mut self.owing);
-            if peer.is_light() {
+            if peer.is_light() && peer.is_incoming_charged() {
                 return;
             }
         }

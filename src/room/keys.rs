@@ -40,19 +40,29 @@ impl Keys {
         max: usize,
         oldest_ms: u64,
     ) {
-        let is_out = |(time_ms, _): &(u64, Arc<str>), len: usize| len >= max || *time_ms < oldest_ms;
-        while self.order.front().is_some_and(|oldest| is_out(oldest, self.order.len())) {
-            if let Some((_, key)) = self.order.pop_front() {
-                self.known.remove(&key);
-                self.len -= key.len();
-            }
-        }
+        self.forget(max.saturating_sub(1), oldest_ms);
         if max > 0 {
             let key: Arc<str> = key.into();
             self.len += key.len();
             self.order.push_back((now_ms, key.clone()));
             self.known.insert(key, (now_ms, position));
         }
+    }
+
+    /// Forgets the oldest of more than `max`, and those older than `oldest_ms`; says whether none are left.
+    pub(super) fn forget(&mut self, max: usize, oldest_ms: u64) -> bool {
+        let is_out = |(time_ms, _): &(u64, Arc<str>), len: usize| len > max || *time_ms < oldest_ms;
+        while self.order.front().is_some_and(|oldest| is_out(oldest, self.order.len())) {
+            if let Some((_, key)) = self.order.pop_front() {
+                self.known.remove(&key);
+                self.len -= key.len();
+            }
+        }
+        if self.order.len() < self.order.capacity() / 4 {
+            self.order.shrink_to(self.order.len() * 2);
+            self.known.shrink_to(self.order.len() * 2);
+        }
+        self.order.is_empty()
     }
 }
 

@@ -358,3 +358,91 @@ fn row_2_of_part_2_many_who_hold_little_hold_up_the_publishers_for_two_seconds_a
     assert_eq!(gone as u64, world.metrics.shed.get());
     assert!((1..20).contains(&gone), "{gone} of {}", holders.len());
 }
+
+#[test]
+fn row_2_of_part_2_what_requests_that_waited_are_answered_counts_before_it_is_sent() {
+    let limits = limits(4_000_000);
+    let ceiling = 4_000_000 + limits.read_budget + 2 * 100_000;
+    let mut world = World::new(limits);
+    for _ in 0..300 {
+        let poller = world.connect();
+        world.send(poller, b"GET /wait/r?since=1:0&long=1 HTTP/1.1\r\nHost: x\r\n\r\n");
+        world.turn();
+        world.narrow(poller, 0);
+    }
+    world.engine.apply(fanline::engine::Command::Publish("/r".into(), "news".into()));
+    let mut asked = world.metrics.requests.get();
+    while world.engine.has_work() {
+        let (before, requests) = (used(&world), asked);
+        world.engine.turn(world.now);
+        world.engine.check_invariants();
+        asked = world.metrics.requests.get();
+        let answered = (asked - requests) as usize;
+        assert!(before + answered * 100_000 <= ceiling, "{answered} answers on top of {before}");
+    }
+}
+
+#[test]
+fn row_2_of_part_2_what_comes_behind_a_ping_counts_at_once() {
+    let limits = limits(1_000_000);
+    let ceiling = 1_000_000 + limits.read_budget + 64_000;
+    let mut world = World::new(limits);
+    let clients: Vec<usize> = (0..50).map(|_| world.open("/holds")).collect();
+    for client in &clients {
+        world.send(*client, &[masked(0x89, b"?"), part(60_000)].concat());
+    }
+    world.engine.turn(world.now);
+    world.engine.check_invariants();
+    let is_read = |client: &&usize| world.clients[**client].pipe.borrow().to_engine.is_empty();
+    let taken = clients.iter().filter(is_read).count() * 60_000;
+    assert!(taken <= ceiling, "{taken} bytes");
+}
+
+#[test]
+fn row_2_of_part_2_what_a_transport_keeps_itself_is_counted_as_it_comes_and_goes() {
+    let mut world = World::new(Limits::default());
+    let author = world.open("/room");
+    let members: Vec<usize> = (0..20).map(|_| world.open("/room")).collect();
+    for member in &members {
+        world.narrow(*member, 0);
+        world.clients[*member].pipe.borrow_mut().swallows = 50_000;
+    }
+    world.send_text(author, &"x".repeat(10_000));
+    world.turn();
+    let tls = |world: &World| world.metrics.memory.get(Class::Tls);
+    assert_eq!(tls(&world), 20 * 10_004);
+    for member in &members {
+        world.widen(*member, usize::MAX);
+    }
+    world.engine.check_invariants();
+    assert_eq!(tls(&world), 0);
+}
+
+#[test]
+fn row_2_of_part_2_who_waits_for_the_walk_while_memory_is_short_waits_for_memory_too() {
+    let mut world = World::new(Limits { room_log_bytes_max: 1000, ..limits(1_000_000) });
+    let (reader, author) = (world.open("/room"), world.open("/room"));
+    holder(&mut world, 415_000);
+    assert!((800_000..900_000).contains(&used(&world)), "{}", used(&world));
+    world.pass(Duration::from_millis(1));
+    world.send(author, &masked(0x81, &[b'x'; 600]).repeat(4));
+    world.pass(Duration::from_millis(900));
+    assert_eq!(world.texts(reader).len(), 1);
+    world.pass(Duration::from_millis(200));
+    assert_eq!(world.texts(reader).len(), 1);
+}
+
+#[test]
+fn row_2_of_part_2_keys_of_publications_go_when_they_are_too_old_whether_or_not_more_come() {
+    let mut world = World::new(Limits { idempotency_age: Duration::from_secs(10), ..Limits::default() });
+    let _member = world.open("/r");
+    let client = world.connect();
+    let rooms = |world: &World| world.metrics.memory.get(Class::Rooms);
+    for key in 0..500 {
+        let answer = world.ask(client, "POST /wait/r", &format!("key: {key:0100}\r\n"), "news");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    assert!(rooms(&world) > 50_000, "{}", rooms(&world));
+    world.pass(Duration::from_secs(20));
+    assert!(rooms(&world) < 10_000, "{}", rooms(&world));
+}

@@ -21,6 +21,10 @@ pub struct Pipe {
     pub window: usize,
     /// How many bytes one read gives at the most.
     pub read_max: usize,
+    /// How many bytes more it takes and keeps itself when the window is shut, as an encrypting transport does.
+    pub swallows: usize,
+    /// Those bytes.
+    pub kept: Vec<u8>,
     /// Whether the engine has shut down its side.
     pub shut: bool,
     /// Whether the engine has let go of the transport.
@@ -56,6 +60,14 @@ impl Write for EngineEnd {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut pipe = self.0.borrow_mut();
         assert!(!pipe.shut, "a write after the end of the outgoing side");
+        if pipe.window == 0 || !pipe.kept.is_empty() {
+            let len = bytes.len().min(pipe.swallows.saturating_sub(pipe.kept.len()));
+            if len == 0 {
+                return Err(ErrorKind::WouldBlock.into());
+            }
+            pipe.kept.extend_from_slice(&bytes[..len]);
+            return Ok(len);
+        }
         let len = bytes.len().min(pipe.window);
         if len == 0 {
             return Err(ErrorKind::WouldBlock.into());
@@ -74,6 +86,19 @@ impl Write for EngineEnd {
 impl Transport for EngineEnd {
     fn shutdown_write(&mut self) -> io::Result<()> {
         self.0.borrow_mut().shut = true;
+        Ok(())
+    }
+
+    fn held(&self) -> usize {
+        self.0.borrow().kept.len()
+    }
+
+    fn resume(&mut self) -> io::Result<()> {
+        let mut pipe = self.0.borrow_mut();
+        let len = pipe.kept.len().min(pipe.window);
+        pipe.window -= len;
+        let kept: Vec<u8> = pipe.kept.drain(..len).collect();
+        pipe.to_peer.extend(kept);
         Ok(())
     }
 

@@ -119,6 +119,37 @@ fn messages_that_inflate_to_much_take_turns_with_everybody_elses() {
     }
 }
 
+#[test]
+fn row_16_of_part_2_bombs_on_many_connections_take_turns_and_hold_up_nobody() {
+    let budgets = Limits { read_budget: 1 << 20, inflate_budget: 4 << 20, ..Limits::default() };
+    let mut world = World::new(budgets);
+    let bomb = masked(0xc2, &deflated(&vec![0; 1 << 20]));
+    let bombers: Vec<usize> = (0..50)
+        .map(|i| world.open_with(&format!("/bomb/{i}"), "Sec-WebSocket-Extensions: permessage-deflate\r\n"))
+        .collect();
+    let bystander = world.open("/bystander");
+    for bomber in &bombers {
+        world.send(*bomber, &bomb.repeat(3));
+    }
+    let mut all = world.metrics.messages.get();
+    for _ in 0..25 {
+        world.send_text(bystander, "only me");
+        world.engine.turn(world.now);
+        world.engine.check_invariants();
+        assert_eq!(world.texts(bystander), ["only you"]);
+        let inflated = world.metrics.messages.get() - all - 1;
+        assert!(inflated <= 4, "{inflated} bombs in a turn");
+        all = world.metrics.messages.get();
+    }
+    let told = world.told();
+    for bomber in 0..50 {
+        let own = format!("message /bomb/{bomber} (binary)");
+        assert!((1..=3).contains(&told.iter().filter(|line| **line == own).count()), "each in its turn");
+    }
+    world.turn();
+    assert_eq!(world.told().iter().filter(|line| line.starts_with("message /bomb")).count(), 150);
+}
+
 /// One message as RFC 7692 §7.2.1 has it compressed.
 fn deflated(payload: &[u8]) -> Vec<u8> {
     let mut out = vec![0; payload.len() + 100];

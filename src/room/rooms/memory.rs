@@ -3,6 +3,7 @@
 use super::super::members::Member;
 use super::super::room::Room;
 use super::Rooms;
+use crate::id::ConnId;
 
 /// Bytes of memory, about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,10 +23,11 @@ impl Room {
         let members = self.members.capacity() * size_of::<Member>();
         let roll = self.roll.as_ref().map_or(0, |roll| roll.held());
         let keys = self.keys.as_ref().map_or(0, |keys| keys.held());
+        let waiting = (self.waiting.capacity() + self.heard.capacity()) * size_of::<ConnId>();
         Held {
             logs: self.log.allocated(),
             tallied: self.log.tallied(),
-            rest: size_of::<Self>() + names + members + roll + keys,
+            rest: size_of::<Self>() + names + members + roll + keys + waiting,
         }
     }
 }
@@ -66,11 +68,12 @@ impl Rooms {
     }
 
     /// Leaves up to `count` rooms with what members who keep up have not been sent: what is history goes, and what
-    /// slow members still had to be sent, who are treated as their room says.
+    /// slow members still had to be sent, who are treated as their room says; and so do keys of publications.
     pub fn cut(&mut self, count: usize) {
         self.each(count, |room| {
             room.log.forget();
             room.log.trim_to(room.members.walked());
+            room.keys = None;
         });
     }
 

@@ -1,5 +1,10 @@
 //! Which rooms go, and when: the deserted at once, those only kept for later when their time has come.
 
+use std::collections::HashMap;
+
+use slab::Slab;
+
+use super::super::lane::KEPT;
 use super::Rooms;
 use super::memory::Held;
 use super::shared::Change;
@@ -21,6 +26,10 @@ impl Rooms {
         self.note(|| Change::Closed(room.name.clone()));
         self.released.extend(room.waiting());
         self.woken.extend(room.listeners);
+        if self.rooms.is_empty() && self.rooms.capacity() > KEPT {
+            // A storm of rooms must not leave its memory behind.
+            (self.rooms, self.names) = (Slab::new(), HashMap::new());
+        }
     }
 
     /// Frees a room that is only kept for who may come back: somebody is here now. Looks at a few, so that a room that
@@ -44,13 +53,15 @@ impl Rooms {
         self.swept
     }
 
-    /// Looks through up to `count` rooms for history that is too old, and goes on from there the next time.
+    /// Looks through up to `count` rooms for history and keys that are too old, and goes on from there the next time.
     pub fn sweep(&mut self, count: usize) {
+        let (oldest_ms, keys_max) = (self.oldest_key_ms(), self.limits.idempotency_keys_max);
         for _ in 0..count.min(self.rooms.capacity()) {
             let key = self.next_swept();
             if let Some(room) = self.rooms.get_mut(key) {
                 room.log.age(self.now_ms);
                 room.trim();
+                room.keys.take_if(|keys| keys.forget(keys_max, oldest_ms));
                 self.charge(key);
                 self.free_if_deserted(key);
             }
