@@ -83,13 +83,16 @@ impl Publication<'_> {
         out
     }
 
-    /// The event. A reader joins its lines with LF, so a text that has a CR travels as `text-base64`.
+    /// The event. A reader joins its lines with LF, so a text that has a CR travels as `text-base64`; and so does a long
+    /// one with so many lines that what stands before each would make it longer than that.
     fn to_event(self) -> Vec<u8> {
         let mut out = Vec::with_capacity(64 + self.message.len() * 4 / 3);
         writeln!(out, "id: {}", self.position).unwrap_or_default();
         let (event, text) = match self.message {
             Message::Text(text) if self.is_notice => ("event: notice\n", text.to_owned()),
-            Message::Text(text) if text.contains('\r') => ("event: text-base64\n", STANDARD.encode(text)),
+            Message::Text(text) if text.contains('\r') || is_mostly_ends(text) => {
+                ("event: text-base64\n", STANDARD.encode(text))
+            }
             Message::Text(text) => ("", text.to_owned()),
             Message::Binary(bytes) => ("event: binary\n", STANDARD.encode(bytes)),
         };
@@ -102,6 +105,13 @@ impl Publication<'_> {
         out.push(b'\n');
         out
     }
+}
+
+/// Whether a text is long, and longer as lines of an event than in base64.
+fn is_mostly_ends(text: &str) -> bool {
+    const LONG: usize = 16 << 10;
+    let ends = || text.bytes().filter(|byte| *byte == b'\n').count();
+    text.len() >= LONG && ends() * "data: ".len() > text.len() / 3
 }
 
 impl Encoding {
@@ -185,6 +195,20 @@ mod tests {
         ];
         for (publication, want) in rows {
             assert_eq!(String::from_utf8(Encoding::Events.encode(&publication)).unwrap(), want);
+        }
+    }
+
+    #[test]
+    fn row_54_a_long_text_of_many_lines_makes_no_event_much_longer_than_itself() {
+        for len in [1, 1000, 16 << 10, 1 << 20] {
+            for text in ["\n".repeat(len), "x\n".repeat(len / 2), "a line of a poem\n".repeat(len / 17)] {
+                let event = Encoding::Events.encode(&publication(Message::Text(&text), false));
+                assert!(
+                    event.len() <= text.len() * 4 / 3 + (6 * (16 << 10)) + 100,
+                    "{} for {len}",
+                    event.len()
+                );
+            }
         }
     }
 
