@@ -49,6 +49,12 @@ faults! {
     EndOfInputForgotten,
     /// Who is not sent something is told of one too many.
     SkipMiscounted,
+    /// What a connection takes up is not looked at again once it is known.
+    ChargeForgotten,
+    /// Publishers that waited for memory are not read again.
+    HeldForgotten,
+    /// A lane that is opened late begins behind the first publication that it should have.
+    LateLaneOneShort,
 }
 
 #[cfg(feature = "planted-faults")]

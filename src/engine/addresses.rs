@@ -52,6 +52,11 @@ impl Addresses {
         }
     }
 
+    /// How many connections are counted.
+    pub(super) fn count(&self) -> usize {
+        self.slots.iter().map(|(_, (_, count))| *count as usize).sum()
+    }
+
     /// How many addresses have connections.
     pub(super) fn len(&self) -> usize {
         self.known.len()

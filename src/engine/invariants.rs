@@ -52,6 +52,8 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         }
         let counted = self.peers.iter().filter(|(_, peer)| peer.counted.is_some()).count();
         assert!(self.addresses.len() <= counted, "an address is known while it has connections");
+        assert_eq!(self.addresses.count(), counted, "each of them counts once");
+        assert_eq!(self.shared.rooms.held(), self.shared.rooms.recount(), "what the rooms take up is known");
         for (class, sum) in CLASSES.into_iter().zip(sums) {
             assert_eq!(self.shared.metrics.memory.get(class), sum, "{}", class.name());
         }

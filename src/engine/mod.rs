@@ -4,6 +4,7 @@
 //! drives the engine, a poller or a simulator, says who is ready and what time it is.
 
 mod addresses;
+mod budget;
 mod client;
 mod connect;
 mod context;

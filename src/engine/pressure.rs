@@ -13,6 +13,7 @@ use crate::conn::Stage;
 use crate::http::response::Refusal;
 use crate::id::ConnId;
 use crate::metrics::memory::{Class, Memory};
+use crate::planted::{Fault, is_planted};
 use crate::timer::Tick;
 use crate::ws::close::{CloseCode, CloseReason};
 
@@ -180,7 +181,8 @@ impl<T: Transport, S> Peer<T, S> {
     #[inline]
     pub(super) fn charge(&mut self, memory: &Memory) {
         let now = self.holding();
-        if now != self.charged {
+        let is_forgotten = is_planted(Fault::ChargeForgotten) && self.charged != [0; 3];
+        if now != self.charged && !is_forgotten {
             let before = std::mem::replace(&mut self.charged, now);
             shift(memory, before, now);
         }
@@ -278,6 +280,9 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     /// Publishers that waited are read again.
     fn release_held(&mut self) {
         for id in std::mem::take(&mut self.shared.budget.held) {
+            if is_planted(Fault::HeldForgotten) {
+                return;
+            }
             if let Some(peer) = get(&mut self.peers, id) {
                 peer.crowded = false;
                 peer.queue_read(&mut self.readable);

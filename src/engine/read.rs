@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read};
 
+use super::budget::Budget;
 use super::context::Context;
 use super::handler::Handler;
 use super::peer::Peer;
@@ -9,7 +10,6 @@ use super::{Engine, Shared, Transport, get};
 use crate::conn::{Closed, ClosedBy, Event, Stage};
 use crate::id::ConnId;
 use crate::input::Input;
-use crate::limits::Limits;
 use crate::planted::{Fault, is_planted};
 use crate::proxy::forwarded::Announced;
 use crate::timer::Tick;
@@ -23,37 +23,6 @@ enum Fill {
     Nothing,
     End,
     Failed,
-}
-
-/// How much one connection may still have in this turn.
-struct Budget {
-    /// Bytes read; what has been read is also handled.
-    to_read: usize,
-    /// Bytes inflated so far, and at the most: few that were read can become many, and each takes its time.
-    inflated: usize,
-    inflated_max: usize,
-    /// Frames handled: each takes its time, however short it is.
-    to_handle: usize,
-}
-
-impl Budget {
-    /// A request is looked through, routed and answered with a head of its own.
-    const FRAMES_PER_REQUEST: usize = 16;
-
-    fn new(limits: &Limits) -> Self {
-        let bytes = limits.read_budget;
-        Self { to_read: bytes, inflated: 0, inflated_max: bytes, to_handle: limits.frame_budget }
-    }
-
-    fn is_spent(&self) -> bool {
-        self.to_read == 0 || self.is_busy()
-    }
-
-    /// Whether what has been read already is to wait, too.
-    #[inline]
-    fn is_busy(&self) -> bool {
-        self.inflated >= self.inflated_max || self.to_handle == 0
-    }
 }
 
 /// What a handler's call leaves to be done for its own connection.

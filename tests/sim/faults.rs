@@ -1,4 +1,7 @@
 //! Faults planted in the server one at a time: the simulator finds each, and finds nothing where there is none.
+//!
+//! It does not find what is only unfair, such as publishers released in the reverse order: each of them is heard in the
+//! end, since its clients do not publish forever. `tests/engine/rooms.rs` looks at that.
 
 use fanline::planted::{Fault, plant};
 

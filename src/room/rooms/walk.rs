@@ -41,12 +41,13 @@ impl Rooms {
     /// Remembers a publisher that waits for a room while it is crowded; one that was heard meanwhile goes on behind those
     /// that were not.
     pub fn wait_for(&mut self, name: &str, conn: ConnId, was_heard: bool) {
-        match self.names.get(name) {
+        match self.names.get(name).copied() {
             Some(_) | None if self.is_held() => self.frozen.push(conn),
-            Some(key) if self.rooms[*key].crowded => {
-                let room = &mut self.rooms[*key];
+            Some(key) if self.rooms[key].crowded => {
+                let room = &mut self.rooms[key];
                 let waiting = if was_heard { &mut room.heard } else { &mut room.waiting };
                 waiting.push(conn);
+                self.charge(key);
             }
             Some(_) | None => self.released.push_back(conn),
         }
@@ -89,13 +90,13 @@ impl Rooms {
             room.members.rest_at(room.log.head());
         }
         room.trim();
-        self.charge(key);
         let crowded = self.is_behind(key);
         self.set_crowded(key, crowded);
-        let room = &mut self.rooms[key];
         if !crowded {
-            self.released.extend(room.waiting());
+            self.released.extend(self.rooms[key].waiting());
         }
+        self.charge(key);
+        let room = &mut self.rooms[key];
         if room.members.is_empty() {
             room.active = false;
             self.active.pop_front();
