@@ -26,7 +26,11 @@ pub struct Conn {
 }
 
 /// Each phase owns what only it needs.
+///
+/// With a tag of its own, in the order of [`Stage`], so that asking for the stage is reading a byte: it is asked for
+/// several times a message.
 #[derive(Debug)]
+#[repr(u8)]
 enum Phase {
     /// Waiting for a request head, the first or a later one on a connection that is kept alive.
     Head(HeadReader),
