@@ -179,7 +179,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             true => deliver(peer, visit),
             false => (check(&mut visit), 0),
         };
-        if sent > 0 && peer.transport.held() != peer.charged[2] {
+        if sent > 0 && !peer.is_transport_charged() {
             peer.charge(&self.shared.metrics.memory);
         }
         if sent > 0 && peer.conn.stage() == Stage::Streaming {

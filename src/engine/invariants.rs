@@ -48,7 +48,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
                 "what waits for a connection is known: {:?}",
                 peer.conn
             );
-            sums.iter_mut().zip(peer.charged).for_each(|(sum, held)| *sum += held);
+            sums.iter_mut().zip(peer.charged).for_each(|(sum, held)| *sum += held as usize);
         }
         let counted = self.peers.iter().filter(|(_, peer)| peer.counted.is_some()).count();
         assert!(self.addresses.len() <= counted, "an address is known while it has connections");

@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr};
 
 use super::addresses::Counted;
+use super::pressure::Holding;
 use crate::conn::{Conn, Stage};
 use crate::id::ConnId;
 use crate::limits::Limits;
@@ -63,7 +64,7 @@ pub(super) struct Peer<T, S> {
     pub(super) client: Option<Box<IpAddr>>,
     pub(super) id: ConnId,
     /// What it was last known to take up: what comes, what goes, and the transport.
-    pub(super) charged: [usize; 3],
+    pub(super) charged: Holding,
     /// Its place in the count of its client's connections, while there is a cap on them.
     pub(super) counted: Option<Counted>,
     /// When the last byte came, or left.

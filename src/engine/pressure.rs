@@ -149,20 +149,40 @@ impl Shared {
 /// What a connection's memory is used for, in the order of [`Peer::holding`].
 pub(super) const CLASSES: [Class; 3] = [Class::Incoming, Class::Outgoing, Class::Tls];
 
+/// Bytes of memory that one connection takes up, by class; short, since an idle one has them too.
+pub(super) type Holding = [u32; 3];
+
+/// What one connection takes up stays far below 4 GiB: its bounds do, but for who sets them above.
+#[inline]
+fn short(bytes: usize) -> u32 {
+    bytes.min(u32::MAX as usize) as u32
+}
+
 impl<T: Transport, S> Peer<T, S> {
+    /// Whether the transport takes up what it was last known to.
+    #[inline]
+    pub(super) fn is_transport_charged(&self) -> bool {
+        short(self.transport.held()) == self.charged[2]
+    }
+
     /// Replies up to this length are not worth a look before they are sent.
     const LIGHT: usize = 4 << 10;
 
     /// Bytes of memory taken up: what comes, what goes, and what the transport keeps.
     #[inline]
-    pub(super) fn holding(&self) -> [usize; 3] {
-        [self.conn.held() + self.unread.capacity(), self.outbound.held(), self.transport.held()]
+    pub(super) fn holding(&self) -> Holding {
+        [self.incoming(), short(self.outbound.held()), short(self.transport.held())]
+    }
+
+    #[inline]
+    fn incoming(&self) -> u32 {
+        short(self.conn.held() + self.unread.capacity())
     }
 
     /// Bytes of memory that would come back if it were ended: what it was last known to take up, and the long
     /// publication that only members like it still have.
     fn cost(&self) -> usize {
-        self.charged.iter().sum::<usize>() + self.outbound.left_behind()
+        self.charged.iter().map(|bytes| *bytes as usize).sum::<usize>() + self.outbound.left_behind()
     }
 
     /// Whether what goes is so little that it can be looked at once it has been sent.
@@ -174,7 +194,7 @@ impl<T: Transport, S> Peer<T, S> {
     /// Whether what comes takes up what it was last known to.
     #[inline]
     pub(super) fn is_incoming_charged(&self) -> bool {
-        self.conn.held() + self.unread.capacity() == self.charged[0]
+        self.incoming() == self.charged[0]
     }
 
     /// Notes what it takes up now.
@@ -190,9 +210,9 @@ impl<T: Transport, S> Peer<T, S> {
 }
 
 #[cold]
-fn shift(memory: &Memory, before: [usize; 3], now: [usize; 3]) {
+fn shift(memory: &Memory, before: Holding, now: Holding) {
     for (class, (before, now)) in CLASSES.into_iter().zip(before.into_iter().zip(now)) {
-        memory.shift(class, before, now);
+        memory.shift(class, before as usize, now as usize);
     }
 }
 
@@ -212,7 +232,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     }
 
     /// A connection gives back what it took up.
-    pub(super) fn discharge(&self, charged: [usize; 3]) {
+    pub(super) fn discharge(&self, charged: Holding) {
         shift(&self.shared.metrics.memory, charged, [0; 3]);
     }
 
