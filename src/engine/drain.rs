@@ -22,13 +22,14 @@ pub(super) struct Pace {
     begin_ms: u64,
     /// When the last is closed.
     end_ms: u64,
+    /// Until when one may still send its request: the latest to come in have time for it, too.
+    grace_ms: u64,
     /// By when all have to be gone.
     deadline: Tick,
     has_begun: bool,
     queue: VecDeque<ConnId>,
-    /// How many have been in the queue, and how many have left it.
+    /// How many have been in the queue.
     total: u64,
-    taken: u64,
     /// Where the hints stand that are told: each is far from the ones before it.
     phase: u64,
     /// When the wheel wakes the loop to close the next.
@@ -36,8 +37,13 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// For a connection that is still to send its request when all others have been closed.
+    /// For a connection that is still to send its request when nobody can come in any more.
     const REQUEST_GRACE_MS: u64 = 500;
+
+    /// How many have left the queue.
+    fn taken(&self) -> u64 {
+        self.total - self.queue.len() as u64
+    }
 
     /// How many may be closed by now.
     fn due(&self, now_ms: u64) -> u64 {
@@ -78,15 +84,16 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         self.wheel.file(ConnId::from_bits(u64::MAX), self.now.after(delay));
         self.wheel.file(ConnId::from_bits(u64::MAX), deadline);
         let (asked_ms, end_ms, filed, has_begun) = (self.shared.now_ms, begin_ms, self.now, false);
+        let (grace_ms, total) = (begin_ms + Pace::REQUEST_GRACE_MS, 0);
         self.pace = Some(Pace {
             asked_ms,
             begin_ms,
             end_ms,
+            grace_ms,
             deadline,
             has_begun,
             queue,
-            total: 0,
-            taken: 0,
+            total,
             phase,
             filed,
         });
@@ -103,15 +110,14 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             }
             self.begin_closing();
         }
-        while let Some(pace) = self.pace.as_mut().filter(|pace| pace.taken < pace.due(now_ms)) {
-            pace.taken += 1;
+        while let Some(pace) = self.pace.as_mut().filter(|pace| pace.taken() < pace.due(now_ms)) {
             let Some(id) = pace.queue.pop_front() else { break };
             self.take_leave(id);
         }
         let Some(pace) = &mut self.pace else { return };
         let is_awaited = || self.peers.iter().any(|(_, peer)| may_still_ask(peer.conn.stage()));
-        let is_closed = pace.queue.is_empty() && now_ms >= pace.end_ms;
-        if is_closed && (now_ms >= pace.begin_ms + Pace::REQUEST_GRACE_MS || !is_awaited()) {
+        let is_closed = pace.queue.is_empty() && now_ms >= pace.end_ms && !self.is_listening;
+        if is_closed && (now_ms >= pace.grace_ms || !is_awaited()) {
             let deadline = pace.deadline;
             self.pace = None;
             self.end_all(deadline);
@@ -222,6 +228,15 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             }
         }
         self.wheel.file(ConnId::from_bits(u64::MAX), deadline);
+    }
+
+    /// Whether anybody may still come in. When that is over, those who came last have time to say what they want.
+    pub fn set_listening(&mut self, is_listening: bool) {
+        self.is_listening = is_listening;
+        let grace_ms = self.shared.now_ms + Pace::REQUEST_GRACE_MS;
+        if let Some(pace) = &mut self.pace {
+            pace.grace_ms = pace.grace_ms.max(grace_ms);
+        }
     }
 
     /// Whether connections are still taken in: also while the server drains, until it begins to close them.

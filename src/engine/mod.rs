@@ -161,6 +161,8 @@ pub struct Engine<H: Handler, T> {
     housekeeping: Option<Tick>,
     /// The connections that are being closed at a pace, while the server drains.
     pace: Option<Pace>,
+    /// Whether somebody may still come in; a server that drains does not end before nobody can.
+    is_listening: bool,
     /// By when all connections are gone: everybody has been told that the server stops.
     stopping: Option<Tick>,
 }
@@ -219,6 +221,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             generation: 0,
             housekeeping: None,
             pace: None,
+            is_listening: false,
             stopping: None,
         }
     }

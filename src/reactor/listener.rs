@@ -20,7 +20,19 @@ use crate::limits::Limits;
 pub(super) struct Listener {
     socket: Listening,
     listen: Listen,
+    origin: Origin,
     acceptor: Acceptor,
+}
+
+/// Where a listening socket comes from, and so who else may have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// It was bound here.
+    Bound,
+    /// Whoever started the process has passed it, and keeps it.
+    Passed,
+    /// It was the last process's.
+    Inherited,
 }
 
 /// A socket that listens.
@@ -41,11 +53,18 @@ impl Listening {
 
 impl Listener {
     /// Takes over a socket that listens already, in this process or, at the same time, in another.
-    pub(super) fn adopt(socket: &std::net::TcpListener, listen: Listen, limits: &Limits) -> io::Result<Self> {
+    pub(super) fn adopt(
+        socket: &std::net::TcpListener,
+        listen: Listen,
+        origin: Origin,
+        limits: &Limits,
+    ) -> io::Result<Self> {
         let socket = socket.try_clone()?;
         prepare(&SockRef::from(&socket), limits)?;
+        // A process that was about to close it may have made it deaf; where it has not, there is nothing to remove.
+        SockRef::from(&socket).detach_filter().unwrap_or_default();
         let socket = Listening::Tcp(TcpListener::from_std(socket));
-        Ok(Self { socket, listen, acceptor: Acceptor::default() })
+        Ok(Self { socket, listen, origin, acceptor: Acceptor::default() })
     }
 
     /// Listens. Where the port is chosen here, [`Listener::listen`] has it; a file is made with the permissions `mode`.
@@ -66,7 +85,7 @@ impl Listener {
         if let Listening::Tcp(tcp) = &socket {
             listen.address = Address::Tcp(tcp.local_addr()?);
         }
-        Ok(Self { socket, listen, acceptor: Acceptor::default() })
+        Ok(Self { socket, listen, origin: Origin::Bound, acceptor: Acceptor::default() })
     }
 
     /// Where it listens, and for what.
@@ -79,6 +98,20 @@ impl Listener {
             Listening::Tcp(tcp) => registry.register(tcp, token, Interest::READABLE),
             Listening::Unix(unix, _) => registry.register(unix, token, Interest::READABLE),
         }
+    }
+
+    /// Is announced no more. A poller goes on to announce a socket that is closed here as long as another process has it.
+    pub(super) fn deregister(&mut self, registry: &Registry) {
+        let deregistered = match &mut self.socket {
+            Listening::Tcp(tcp) => registry.deregister(tcp),
+            Listening::Unix(unix, _) => registry.deregister(unix),
+        };
+        deregistered.unwrap_or_default();
+    }
+
+    /// Whether who waits at it goes on to wait when it is closed here.
+    pub(super) fn is_passed(&self) -> bool {
+        self.origin == Origin::Passed
     }
 
     pub(super) fn mark_ready(&mut self) {
@@ -110,13 +143,17 @@ impl Listener {
     /// Lets new handshakes go to the other listeners of this port; those that have begun still end here.
     ///
     /// The kernel goes on to choose this socket as long as it is open, and closing it resets who has not been accepted.
-    /// So it is made deaf to SYNs first, which are sent again after a second, when it has been closed.
+    /// So it is made deaf to SYNs first, which are sent again after a second, when it has been closed. That is the
+    /// socket's own, whoever else has it: only one that was bound here is made deaf.
     pub(super) fn divert(&self) -> io::Result<()> {
         // Of a TCP header, which is what such a filter is shown, byte 13 has the flags (RFC 9293 §3.1).
         const FLAGS: u32 = 13;
         const SYN: u32 = 0x02;
         let (load_byte, jump_if_set, answer) = (0x30, 0x45, 0x06);
         let Listening::Tcp(tcp) = &self.socket else { return Ok(()) };
+        if self.origin != Origin::Bound {
+            return Ok(());
+        }
         SockRef::from(tcp).attach_filter(&[
             SockFilter::new(load_byte, 0, 0, FLAGS),
             SockFilter::new(jump_if_set, 0, 1, SYN),

@@ -119,6 +119,7 @@ impl<H: Handler> Reactor<H> {
         let addrs = listens.iter().filter_map(tcp).collect();
         let mut engine = Engine::new(handler, rules, metrics.clone(), Instant::now(), since_1970());
         engine.set_machine_memory(machine::memory(Path::new("/")));
+        engine.set_listening(!listeners.is_empty());
         let (signals, reload, farewell, is_ending) = (None, None, None, false);
         Ok(Self {
             poll,
@@ -228,8 +229,9 @@ impl<H: Handler> Reactor<H> {
             self.engine.turn(now);
             self.tell_others(now);
             // Those who have gone make room first: who comes back at once is not counted beside what it has left.
-            self.accept(now, self.limits.accept_budget);
-            if !self.engine.accepts() && self.close_listeners(now) {
+            if self.engine.accepts() {
+                self.accept(now, self.limits.accept_budget);
+            } else if self.close_listeners(now) {
                 self.engine.drop_all();
                 return Ok(());
             }
@@ -305,21 +307,49 @@ impl<H: Handler> Reactor<H> {
             self.engine.thaw();
         }
         if !self.listeners.is_empty() {
-            let linger = if self.reuse_port { self.limits.listener_linger } else { Duration::ZERO };
-            let closes_at = *self.closes_at.get_or_insert_with(|| {
-                // Where it cannot be had, who is on the way here may be reset.
-                let divert = |listener: &Listener| listener.divert().unwrap_or_default();
-                self.listeners.iter().filter(|_| self.reuse_port).for_each(divert);
-                now + linger
-            });
-            if self.engine.is_stopping() || closes_at <= now {
-                // The kernel resets who is closed upon before it has been accepted.
+            let closes_at = match self.closes_at {
+                Some(at) => at,
+                None => self.begin_to_close(now),
+            };
+            let is_stopping = self.engine.is_stopping();
+            let is_over = is_stopping || self.engine.is_overdue() || closes_at <= now;
+            if !is_stopping {
+                // The kernel resets who is closed upon before it has been accepted. All are asked, since those that
+                // were let go have moved the others from the places under which they are announced.
                 self.listeners.iter_mut().for_each(Listener::mark_ready);
-                self.accept(now, self.limits.accept_backlog);
-                self.listeners.clear();
+                self.accept(
+                    now,
+                    if is_over { self.limits.accept_backlog } else { self.limits.accept_budget },
+                );
+            }
+            if is_over {
+                self.let_listeners_go();
             }
         }
         self.listeners.is_empty() && (self.engine.is_empty() || self.engine.is_overdue())
+    }
+
+    /// Lets new visitors go elsewhere as far as that can be done; says when the listeners are to be closed.
+    fn begin_to_close(&mut self, now: Instant) -> Instant {
+        // Who waits at a passed socket is left to wait for the next process.
+        let registry = self.poll.registry();
+        self.listeners
+            .extract_if(.., |listener| listener.is_passed())
+            .for_each(|mut passed| passed.deregister(registry));
+        let linger = if self.reuse_port { self.limits.listener_linger } else { Duration::ZERO };
+        if self.reuse_port {
+            // Where it cannot be had, who is on the way here may be reset.
+            self.listeners.iter().for_each(|listener| listener.divert().unwrap_or_default());
+        }
+        *self.closes_at.insert(now + linger)
+    }
+
+    /// Closes the listeners here, whoever else has them.
+    fn let_listeners_go(&mut self) {
+        for mut listener in self.listeners.drain(..) {
+            listener.deregister(self.poll.registry());
+        }
+        self.engine.set_listening(false);
     }
 }
 

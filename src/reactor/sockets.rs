@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use super::address::{Address, Listen};
-use super::listener::Listener;
+use super::listener::{Listener, Origin};
 use crate::limits::Limits;
 
 /// Where to listen, and on which sockets that listen already.
@@ -43,7 +43,7 @@ impl Sockets {
         let at = |socket: &TcpListener| socket.local_addr().map(Address::Tcp);
         for passed in &self.passed {
             let listen = Listen { address: at(&passed.socket)?, is_tls: passed.is_tls, is_proxied: false };
-            listeners.push(Listener::adopt(&passed.socket, listen, limits)?);
+            listeners.push(Listener::adopt(&passed.socket, listen, Origin::Passed, limits)?);
         }
         let mut passed = self.passed.iter().map(|passed| at(&passed.socket));
         let passed: Vec<Address> = passed.by_ref().collect::<io::Result<_>>()?;
@@ -51,7 +51,7 @@ impl Sockets {
             let is_there =
                 |socket: &&Arc<TcpListener>| at(socket).is_ok_and(|address| address == listen.address);
             listeners.push(match self.inherited.iter().find(is_there) {
-                Some(socket) => Listener::adopt(socket, listen.clone(), limits)?,
+                Some(socket) => Listener::adopt(socket, listen.clone(), Origin::Inherited, limits)?,
                 None => Listener::bind(listen.clone(), self.unix_mode, limits, self.reuse_port)?,
             });
         }

@@ -340,7 +340,7 @@ impl<H: Handler> Reactor<H> {
         }
         // The path is the next process's now, and so are those who wait at the sockets.
         self.door = None;
-        self.listeners.clear();
+        self.let_listeners_go();
         self.engine.hand_over(now);
         Ok(())
     }

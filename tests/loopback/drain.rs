@@ -124,7 +124,7 @@ fn row_20_of_part_2_with_reuse_port_servers_follow_each_other_and_nobody_is_refu
 }
 
 /// A server with a socket that it is passed as descriptor 3, as systemd does it.
-fn activated(socket: &TcpListener, names: &str, args: &str) -> Command {
+pub fn activated(socket: &TcpListener, names: &str, args: &str) -> Command {
     let mut command = Command::new("sh");
     let server = env!("CARGO_BIN_EXE_fanline");
     command.args(["-c", &format!("exec 3<&0 </dev/null; LISTEN_PID=$$ exec {server} {args}")]);

@@ -9,6 +9,7 @@ mod examples;
 mod files;
 mod library;
 mod memory;
+mod newcomers;
 mod proxy;
 mod push;
 mod reload;
