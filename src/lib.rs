@@ -78,6 +78,8 @@ pub use id::ConnId;
 pub use limits::Limits;
 pub use metrics::Metrics;
 pub use proxy::networks::{Hop, Networks};
+#[doc(hidden)]
+pub use reactor::say;
 pub use reactor::{Address, Listen};
 pub use room::encoding::{Encoding, Publication};
 pub use room::join::{Join, JoinError, Joined};

@@ -10,7 +10,7 @@ use fanline::app::{App, Files};
 use fanline::backplane::Target;
 use fanline::limits::{Limits, Unit};
 use fanline::settings::{Settings, SettingsError, Task, Tls};
-use fanline::{Address, Builder, Listen, Rules, Server};
+use fanline::{Address, Builder, Listen, Rules, Server, say};
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
 
@@ -34,7 +34,7 @@ fn env(name: &str) -> Option<String> {
 }
 
 fn fail(why: &str) -> ExitCode {
-    eprintln!("{why}");
+    say(format_args!("{why}"));
     ExitCode::from(2)
 }
 
@@ -57,10 +57,10 @@ fn words(error: SettingsError) -> String {
 }
 
 fn serve(settings: Settings) -> std::io::Result<()> {
-    eprintln!("open files: {}", raise_open_files());
-    eprintln!("limits: {}", describe(&settings.limits));
+    say(format_args!("open files: {}", raise_open_files()));
+    say(format_args!("limits: {}", describe(&settings.limits)));
     if let Some(trust) = settings.trust() {
-        eprintln!("{trust}");
+        say(format_args!("{trust}"));
     }
     let app = application(&settings)?;
     let mut builder: Builder = Server::builder().reuse_port(settings.reuse_port);
@@ -104,17 +104,19 @@ fn serve(settings: Settings) -> std::io::Result<()> {
         let time = NotifyState::monotonic_usec_now();
         notify(&[Some(NotifyState::Reloading), time.ok()].into_iter().flatten().collect::<Vec<_>>());
         match reload(app, rules, &fixed) {
-            Ok(said) => eprintln!("{said}"),
-            Err(why) => eprintln!("{why}\nreload: the configuration stays as it was"),
+            Ok(said) => say(format_args!("{said}")),
+            Err(why) => say(format_args!("{why}\nreload: the configuration stays as it was")),
         }
         notify(&[NotifyState::Ready]);
     })?;
-    eprintln!("memory budget: {}", Unit::Bytes.show(server.memory_budget() as u64));
+    say(format_args!("memory budget: {}", Unit::Bytes.show(server.memory_budget() as u64)));
     let server = server.on_ending(|| notify(&[NotifyState::Stopping]));
+    // Whoever was to read this may have gone; where another process has just let go, this one serves all the same.
+    let mut stdout = std::io::stdout();
     for listen in server.listeners() {
-        println!("listening on {listen}");
+        writeln!(stdout, "listening on {listen}").unwrap_or_default();
     }
-    std::io::stdout().flush()?;
+    stdout.flush().unwrap_or_default();
     // One that takes the place of another is not the process that the manager has started.
     notify(&[NotifyState::MainPid(std::process::id()), NotifyState::Ready]);
     server.run()
@@ -139,7 +141,7 @@ fn passed_sockets() -> std::io::Result<Vec<(TcpListener, bool)>> {
 /// Tells a service manager that wants to know. Where it cannot be told, it finds out by itself, later.
 fn notify(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
-        eprintln!("the service manager cannot be told: {error}");
+        say(format_args!("the service manager cannot be told: {error}"));
     }
 }
 

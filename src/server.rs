@@ -271,10 +271,13 @@ impl Builder {
         if let Some(target) = self.backplane {
             reactor.share(target)?;
         }
-        if let Some(path) = self.takeover {
-            reactor.take_over(inheritance, path)?;
+        if self.stops_on_signals {
+            reactor.stop_on_signals()?;
         }
-        let reactor = if self.stops_on_signals { reactor.with_signals()? } else { reactor };
+        // Last of all: once the other process has let go, nothing may keep this one from serving.
+        if let Some(path) = self.takeover {
+            reactor.take_over(inheritance, &path)?;
+        }
         let handle = Handle { inbox, waker: reactor.waker(), metrics };
         Ok(Server { reactor, handle })
     }
@@ -291,9 +294,10 @@ pub struct Handle {
 /// Why a server did not take a request from another thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HandleError {
-    /// The server has stopped.
+    /// The server has stopped, or another process has taken its rooms over and is where to publish.
     Stopped,
-    /// `inbox_messages_max` or `inbox_bytes_max` are waiting already: try again later.
+    /// `inbox_messages_max` or `inbox_bytes_max` are waiting already, or it is not known yet whether another process
+    /// takes over: try again later.
     Full,
     /// The close code or reason does not do.
     InvalidClose(InvalidClose),
@@ -321,7 +325,7 @@ impl From<PushError> for HandleError {
     fn from(error: PushError) -> Self {
         match error {
             PushError::Stopped => HandleError::Stopped,
-            PushError::Full => HandleError::Full,
+            PushError::Full | PushError::Held => HandleError::Full,
         }
     }
 }

@@ -13,6 +13,8 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     /// # Errors
     /// [`SnapshotError::TooLong`]; then everything stays as it was.
     pub fn freeze(&mut self) -> Result<Vec<u8>, SnapshotError> {
+        // What handlers have asked for since the last turn belongs to the rooms, too.
+        self.run_commands();
         self.shared.rooms.freeze();
         let copied = self.shared.rooms.export(self.shared.rules.limits.takeover_bytes_max);
         if copied.is_err() {

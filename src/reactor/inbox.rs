@@ -26,6 +26,19 @@ pub enum PushError {
     Stopped,
     /// Too much is waiting already.
     Full,
+    /// Nothing is published for now: another process may be about to take the rooms over.
+    Held,
+}
+
+/// Whether publications are taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Hold {
+    #[default]
+    Open,
+    /// It is not known yet which process publishes them.
+    Frozen,
+    /// Another process does.
+    Gone,
 }
 
 #[derive(Default)]
@@ -33,6 +46,7 @@ struct Queue {
     commands: VecDeque<Command>,
     bytes: usize,
     closed: bool,
+    hold: Hold,
 }
 
 impl Inbox {
@@ -51,11 +65,17 @@ impl Inbox {
     /// Queues a request; says whether the loop has to be woken for it.
     ///
     /// # Errors
-    /// [`PushError::Stopped`] once the loop has ended, [`PushError::Full`] past either bound.
+    /// [`PushError::Stopped`] once the loop has ended, [`PushError::Full`] past either bound; for a publication also
+    /// [`PushError::Held`] while the rooms are frozen, and [`PushError::Stopped`] once another process has them.
     pub fn push(&self, command: Command) -> Result<bool, PushError> {
         let mut queue = self.lock();
         if queue.closed {
             return Err(PushError::Stopped);
+        }
+        match (&command, queue.hold) {
+            (Command::Publish(..), Hold::Frozen) => return Err(PushError::Held),
+            (Command::Publish(..), Hold::Gone) => return Err(PushError::Stopped),
+            _ => {}
         }
         let bytes = queue.bytes + payload_len(&command);
         if queue.commands.len() >= self.messages_max || bytes > self.bytes_max {
@@ -99,6 +119,21 @@ impl Inbox {
     /// Whether anything is waiting.
     pub fn has_waiting(&self) -> bool {
         self.waiting.load(Ordering::Acquire)
+    }
+
+    /// Takes no publication from now on, so that what is here is all there will be.
+    pub fn freeze(&self) {
+        self.lock().hold = Hold::Frozen;
+    }
+
+    /// Takes publications again.
+    pub fn thaw(&self) {
+        self.lock().hold = Hold::Open;
+    }
+
+    /// Another process publishes from now on.
+    pub fn give_up(&self) {
+        self.lock().hold = Hold::Gone;
     }
 
     /// Asks the loop to stop.

@@ -15,6 +15,7 @@ pub mod takeover;
 pub mod tls;
 mod token;
 mod unix;
+mod words;
 
 use std::fs::File;
 use std::io;
@@ -39,6 +40,7 @@ pub use sockets::{Passed, Sockets};
 use takeover::Door;
 use tls::{Identity, TlsError, TlsFiles};
 use token::Source;
+pub use words::say;
 
 /// A poller, its listeners, and the engine they drive.
 pub struct Reactor<H: Handler> {
@@ -148,9 +150,8 @@ impl<H: Handler> Reactor<H> {
     ///
     /// # Errors
     /// Where the signals cannot be had.
-    pub fn with_signals(mut self) -> io::Result<Self> {
-        self.signals()?.add_stop()?;
-        Ok(self)
+    pub fn stop_on_signals(&mut self) -> io::Result<()> {
+        self.signals()?.add_stop()
     }
 
     /// Calls this on SIGHUP.
@@ -244,10 +245,11 @@ impl<H: Handler> Reactor<H> {
             return Some(Duration::ZERO);
         }
         // While it is not known which process goes on, all of that waits.
-        if has_work && !self.engine.is_held() {
+        let is_held = self.engine.is_held();
+        if has_work && !is_held {
             return Some(Duration::ZERO);
         }
-        let retries = self.listeners.iter().filter_map(|listener| listener.sleep(now));
+        let retries = self.listeners.iter().filter(|_| !is_held).filter_map(|listener| listener.sleep(now));
         let closes_in =
             self.closes_at.filter(|_| !self.listeners.is_empty()).map(|at| at.saturating_duration_since(now));
         let is_late_in = self.door.as_ref().and_then(|door| door.sleep(now));
@@ -302,9 +304,8 @@ impl<H: Handler> Reactor<H> {
 
     /// Ends accepting; says whether the server has ended, too.
     fn close_listeners(&mut self, now: Instant) -> bool {
-        if let Some(door) = self.door.take() {
-            door.close();
-            self.engine.thaw();
+        if self.door.take().is_some() {
+            self.thaw();
         }
         if !self.listeners.is_empty() {
             let closes_at = match self.closes_at {
@@ -362,7 +363,7 @@ impl<H: Handler> Drop for Reactor<H> {
 /// A pair that cannot be used changes nothing, but somebody has to be told.
 fn complain(reloaded: Result<(), TlsError>) {
     if let Err(error) = reloaded {
-        eprintln!("the certificate in use is kept: {error}");
+        say(format_args!("the certificate in use is kept: {error}"));
     }
 }
 

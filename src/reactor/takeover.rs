@@ -16,9 +16,8 @@ use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net as blocking;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,9 +28,11 @@ use rustix::net::{
     SendFlags,
 };
 
-use super::Reactor;
+use super::accept::{Accepted, Acceptor};
 use super::listener::Listener;
 use super::token::Source;
+use super::unix::{self, SocketFile};
+use super::{Reactor, say};
 use crate::engine::handler::Handler;
 use crate::limits::Limits;
 
@@ -58,7 +59,12 @@ impl Inheritance {
         let asked = Self::ask_once(path, limits);
         match &asked {
             // One that has just ended, most likely; one that did not want to would say so a second time.
-            Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof) => {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe
+                ) =>
+            {
                 std::thread::sleep(Duration::from_millis(100));
                 Self::ask_once(path, limits)
             }
@@ -86,8 +92,11 @@ impl Inheritance {
         let mut head = [0; 16];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS_MAX))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-        let pieces = &mut [IoSliceMut::new(&mut head)];
-        let len = rustix::net::recvmsg(&stream, pieces, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?.bytes;
+        let len = rustix::io::retry_on_intr(|| {
+            let pieces = &mut [IoSliceMut::new(&mut head)];
+            rustix::net::recvmsg(&stream, pieces, &mut ancillary, RecvFlags::CMSG_CLOEXEC)
+        })?
+        .bytes;
         if len == 0 {
             return Err(ErrorKind::UnexpectedEof.into());
         }
@@ -146,9 +155,8 @@ fn is_of_our_user(stream: BorrowedFd<'_>) -> io::Result<()> {
 /// Where the next process asks, and the one that is there.
 pub(super) struct Door {
     listener: UnixListener,
-    path: PathBuf,
-    /// An edge has announced somebody, and no accept has found the end.
-    is_ready: bool,
+    file: SocketFile,
+    acceptor: Acceptor,
     guest: Option<Guest>,
 }
 
@@ -175,45 +183,39 @@ enum Step {
 }
 
 impl Door {
-    pub(super) fn open(path: PathBuf, registry: &Registry) -> io::Result<Self> {
-        // What a process left that has ended, or the one that this one takes the place of.
-        match std::fs::symlink_metadata(&path) {
-            Ok(found) if found.file_type().is_socket() => std::fs::remove_file(&path)?,
-            Ok(_) | Err(_) => {}
-        }
-        let named = |error| io::Error::other(format!("takeover: `{}`: {error}", path.display()));
-        let mut listener = UnixListener::bind(&path).map_err(named)?;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    /// Processes that may ask at once; one at a time is heard.
+    const BACKLOG: i32 = 16;
+
+    /// Listens beside the path, where nobody asks before the file is moved there.
+    fn beside(path: &Path, registry: &Registry) -> io::Result<Self> {
+        let (mut listener, file) = unix::bind_beside(path, 0o600, Self::BACKLOG)?;
         registry.register(&mut listener, Source::Door.into(), Interest::READABLE)?;
-        Ok(Self { listener, path, is_ready: true, guest: None })
+        Ok(Self { listener, file, acceptor: Acceptor::default(), guest: None })
     }
 
     pub(super) fn mark_ready(&mut self) {
-        self.is_ready = true;
+        self.acceptor.mark_ready();
     }
 
-    /// How long until the guest is late.
+    /// How long until the guest is late, or, without one, until the next may come in.
     pub(super) fn sleep(&self, now: Instant) -> Option<Duration> {
-        self.guest.as_ref().map(|guest| guest.until.saturating_duration_since(now))
+        match &self.guest {
+            Some(guest) => Some(guest.until.saturating_duration_since(now)),
+            None if self.acceptor.is_ready() => Some(Duration::ZERO),
+            None => self.acceptor.sleep(now),
+        }
     }
 
-    /// Takes the socket away from the file system, so that nobody asks a process that ends.
-    pub(super) fn close(&self) {
-        std::fs::remove_file(&self.path).unwrap_or_default();
-    }
-
-    fn step(&mut self, registry: &Registry, now: Instant, patience: Duration) -> io::Result<Step> {
-        if self.guest.is_none() && self.is_ready {
-            match self.listener.accept() {
-                Ok((mut stream, _)) => {
-                    is_of_our_user(stream.as_fd())?;
-                    let interest = Interest::READABLE | Interest::WRITABLE;
-                    registry.register(&mut stream, Source::Guest.into(), interest)?;
-                    let stage = Stage::Asking(Vec::new());
-                    self.guest = Some(Guest { stream, since: now, until: now + patience, stage });
-                }
-                Err(_) => self.is_ready = false,
-            }
+    fn step(&mut self, registry: &Registry, now: Instant, limits: &Limits) -> io::Result<Step> {
+        if self.guest.is_none()
+            && let Accepted::Stream((mut stream, _)) =
+                self.acceptor.accept(now, limits.accept_retry, || self.listener.accept())
+        {
+            is_of_our_user(stream.as_fd())?;
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            registry.register(&mut stream, Source::Guest.into(), interest)?;
+            let (until, stage) = (now + limits.takeover_deadline, Stage::Asking(Vec::new()));
+            self.guest = Some(Guest { stream, since: now, until, stage });
         }
         match &mut self.guest {
             Some(guest) if guest.until <= now => Err(ErrorKind::TimedOut.into()),
@@ -289,41 +291,61 @@ impl<H: Handler> Reactor<H> {
     ///
     /// # Errors
     /// Where the rooms cannot be used, the process before this one does not let go, or the path cannot be listened on.
-    pub fn take_over(&mut self, inheritance: Option<Inheritance>, path: PathBuf) -> io::Result<()> {
-        if let Some(inheritance) = inheritance {
-            self.engine
-                .restore(&inheritance.rooms, Instant::now())
-                .map_err(|error| refused(&error.to_string()))?;
-            inheritance.confirm()?;
+    pub fn take_over(&mut self, inheritance: Option<Inheritance>, path: &Path) -> io::Result<()> {
+        let named = |error| io::Error::other(format!("takeover: `{}`: {error}", path.display()));
+        let mut door = Door::beside(path, self.poll.registry()).map_err(named)?;
+        let Some(inheritance) = inheritance else {
+            door.file.move_to(path).map_err(named)?;
+            self.door = Some(door);
+            return Ok(());
+        };
+        self.engine
+            .restore(&inheritance.rooms, Instant::now())
+            .map_err(|error| refused(&error.to_string()))?;
+        inheritance.confirm()?;
+        // From here on this process serves, or nobody does.
+        match door.file.move_to(path) {
+            Ok(()) => self.door = Some(door),
+            Err(error) => say(format_args!("the next process cannot ask this one: {}", named(error))),
         }
-        self.door = Some(Door::open(path, self.poll.registry())?);
         Ok(())
     }
 
     /// Goes on with handing over to the next process, if there is one.
     pub(super) fn attend(&mut self, now: Instant) {
-        let patience = self.limits.takeover_deadline;
         while let Some(door) = &mut self.door {
-            let done = match door.step(self.poll.registry(), now, patience) {
+            let done = match door.step(self.poll.registry(), now, &self.limits) {
                 Ok(Step::Nothing) => return,
+                Ok(Step::Asked) if !self.has_emptied_inbox() => return,
                 Ok(Step::Asked) => self.tell_guest(),
                 Ok(Step::Taken) => self.let_go(now),
                 Err(error) => Err(error),
             };
             if let Err(error) = done {
-                eprintln!("takeover: this process goes on: {error}");
+                say(format_args!("takeover: this process goes on: {error}"));
                 if let Some(door) = &mut self.door {
                     door.guest = None;
                 }
-                self.engine.thaw();
+                self.thaw();
                 self.listeners.iter_mut().for_each(Listener::mark_ready);
             }
         }
     }
 
-    fn tell_guest(&mut self) -> io::Result<()> {
-        // What other threads have published by now belongs to the rooms.
+    /// What other threads have published belongs to the rooms; where a room is behind, the next turn tries again.
+    fn has_emptied_inbox(&mut self) -> bool {
+        self.inbox.freeze();
         self.inbox.drain(&mut self.engine);
+        !self.inbox.has_waiting()
+    }
+
+    /// Goes on, since no other process does.
+    pub(super) fn thaw(&mut self) {
+        self.engine.thaw();
+        self.inbox.thaw();
+    }
+
+    fn tell_guest(&mut self) -> io::Result<()> {
         let rooms = self.engine.freeze().map_err(io::Error::other)?;
         match self.door.as_mut().and_then(|door| door.guest.as_mut()) {
             Some(guest) => guest.tell(&self.listeners, rooms),
@@ -336,10 +358,13 @@ impl<H: Handler> Reactor<H> {
         if let Some(guest) = self.door.as_mut().and_then(|door| door.guest.as_mut()) {
             guest.stream.write_all(GO)?;
             let (rooms, held) = (self.engine.rooms().len(), now.saturating_duration_since(guest.since));
-            eprintln!("takeover: the next process goes on with {rooms} rooms, held for {held:?}");
+            say(format_args!("takeover: the next process goes on with {rooms} rooms, held for {held:?}"));
         }
         // The path is the next process's now, and so are those who wait at the sockets.
-        self.door = None;
+        if let Some(door) = self.door.take() {
+            door.file.leave();
+        }
+        self.inbox.give_up();
         self.let_listeners_go();
         self.engine.hand_over(now);
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::process::{Child, ChildStderr, Command, Stdio};
 
 use crate::client::{closed, connect, get, text};
@@ -48,6 +49,12 @@ impl Process {
     pub fn said(&mut self, begin: &str) -> String {
         let mut lines = self.said.by_ref().map(Result::unwrap);
         lines.find(|line| line.starts_with(begin)).unwrap_or_else(|| panic!("it never says {begin}"))
+    }
+
+    /// Reads no more of what it says.
+    pub fn listen_no_more(&mut self) {
+        let nothing = OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
+        self.said = BufReader::new(ChildStderr::from(nothing)).lines();
     }
 
     /// Bytes of memory that the kernel says it has.

@@ -15,4 +15,5 @@ mod push;
 mod reload;
 mod routes;
 mod sockets;
+mod takeover;
 mod tls;
