@@ -37,6 +37,11 @@ impl Addresses {
         NonZeroU32::MIN.checked_add(u32::try_from(slot).ok()?).map(Counted)
     }
 
+    /// Whether a connection is counted for this address.
+    pub(super) fn is_of(&self, Counted(place): &Counted, ip: IpAddr) -> bool {
+        self.slots.get(place.get() as usize - 1).is_some_and(|(counted, _)| *counted == network(ip))
+    }
+
     /// A connection that was counted has gone.
     pub(super) fn leave(&mut self, Counted(place): Counted) {
         let slot = place.get() as usize - 1;
@@ -87,6 +92,7 @@ mod tests {
         assert_eq!(addresses.enter(ip("2001:db8::ffff:2"), 1), None);
         let other = addresses.enter(ip("2001:db8:0:1::1"), 1).unwrap();
         assert_eq!(addresses.len(), 3);
+        assert!(addresses.is_of(&site, ip("2001:db8::3")) && !addresses.is_of(&other, ip("2001:db8::3")));
         addresses.leave(first);
         let third = addresses.enter(ip("192.0.2.1"), 2).unwrap();
         [second, third, site, other].into_iter().for_each(|counted| addresses.leave(counted));

@@ -48,6 +48,9 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         // A proxy speaks for many, also where it does not say for whom.
         let is_proxy = self.shared.rules.trusted_proxies.contains(Hop::Ip(ip));
         let Some(peer) = get(&mut self.peers, id).filter(|_| !is_proxy) else { return Ok(()) };
+        if peer.counted.as_ref().is_some_and(|counted| self.addresses.is_of(counted, ip)) {
+            return Ok(());
+        }
         if let Some(counted) = peer.counted.take() {
             self.addresses.leave(counted);
         }
@@ -55,6 +58,20 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         match peer.counted {
             Some(_) => Ok(()),
             None => Err(Refusal::TooMany("this address has as many connections as it may have")),
+        }
+    }
+
+    /// More of a PROXY header has come: once it is whole, its client is counted, and does not wait for a request.
+    #[cold]
+    pub(super) fn heed_announcement(&mut self, id: ConnId) {
+        let Some(peer) = get(&mut self.peers, id) else { return };
+        peer.charge(&self.shared.metrics.memory);
+        if peer.transport.announced() == Announced::Awaited {
+            return;
+        }
+        peer.awaited = false;
+        if let Err(refusal) = self.count_client(id) {
+            self.turn_away(id, refusal, false);
         }
     }
 }
@@ -69,7 +86,11 @@ fn note<T: Transport, S>(
     if trusted.is_empty() && peer.client.is_none() {
         return;
     }
-    let nearest = nearest(peer.transport.hop(), peer.transport.announced());
+    let announced = peer.transport.announced();
+    if announced == Announced::Nobody {
+        return;
+    }
+    let nearest = nearest(peer.transport.hop(), announced);
     let client = forwarded::client(nearest, trusted, request.header_values("x-forwarded-for"));
     // What the transport says anyway need not be kept.
     peer.client = client.filter(|ip| nearest.ip() != Some(*ip)).map(Box::new);
@@ -85,7 +106,8 @@ impl<T: Transport, S> Peer<T, S> {
             return Client::Known(*ip);
         }
         let nearest = nearest(self.transport.hop(), announced);
-        if self.conn.stage() == Stage::Head && trusted.contains(nearest) {
+        let may_say_more = self.conn.stage() == Stage::Head && announced != Announced::Nobody;
+        if may_say_more && trusted.contains(nearest) {
             return Client::Awaited;
         }
         nearest.ip().map_or(Client::Nameless, Client::Known)

@@ -10,7 +10,7 @@ use crate::id::ConnId;
 use crate::timer::Tick;
 
 impl<H: Handler, T: Transport> Engine<H, T> {
-    /// Slots past `connections_max` for connections that are only being told 503.
+    /// Slots past `connections_max` for connections that are only being told that there is no place for them.
     const REFUSALS_MAX: usize = 64;
 
     /// The id that the next [`Engine::connect`] gives.
@@ -18,15 +18,16 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         ConnId::new(self.peers.vacant_key(), self.generation)
     }
 
-    /// Takes over a connection that has just been accepted. Where there are too many, it is told 503 or dropped.
+    /// Takes over a connection that has just been accepted. Where there are too many, it is told so or dropped.
     pub fn connect(&mut self, transport: T, now: Instant) -> Option<ConnId> {
         self.shared.metrics.accepted.add(1);
         let limits = &self.shared.rules.limits;
-        if self.peers.len() >= limits.connections_max + Self::REFUSALS_MAX || self.stopping.is_some() {
+        let is_full = self.peers.len() - self.refusals >= limits.connections_max;
+        let is_crowded = self.refusals >= Self::REFUSALS_MAX;
+        if (is_full && is_crowded) || self.stopping.is_some() {
             self.shared.metrics.refused(503);
             return None;
         }
-        let is_full = self.peers.len() >= limits.connections_max;
         let is_short = self.is_short_of_memory();
         let id = self.next_id();
         // 31 bits: a poller's token keeps its highest bit for sources that are no connections.
@@ -43,12 +44,32 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             (false, false) => self.count_client(id),
         };
         if let Err(refusal) = may {
-            self.refuse(id, &refusal.into());
+            if is_crowded {
+                self.shared.metrics.refused(refusal.status());
+                self.peers.remove(id.slot());
+                return None;
+            }
+            self.turn_away(id, refusal, false);
         }
         if let Some(peer) = get(&mut self.peers, id) {
             peer.charge(&self.shared.metrics.memory);
         }
         self.schedule(id);
         Some(id)
+    }
+
+    /// Tells a connection that there is no place for it. It lingers beside those that have one, so that nobody's refused
+    /// connections take the places of others; where too many do, it is dropped.
+    pub(super) fn turn_away(&mut self, id: ConnId, refusal: Refusal, bodiless: bool) {
+        let is_crowded = self.refusals >= Self::REFUSALS_MAX;
+        let Some(peer) = get(&mut self.peers, id) else { return };
+        self.shared.metrics.refused(refusal.status());
+        if is_crowded {
+            return self.lose(id);
+        }
+        if !std::mem::replace(&mut peer.refused, true) {
+            self.refusals += 1;
+        }
+        self.send_response(id, &refusal.into(), bodiless, true);
     }
 }

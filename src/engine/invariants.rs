@@ -28,6 +28,8 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             let has_input = peer.readable || !peer.unread.is_empty();
             assert!(!has_input || !peer.may_read() || peer.reading, "what can be read is queued to be read");
         }
+        let refusals = self.peers.iter().filter(|(_, peer)| peer.refused).count();
+        assert_eq!(self.refusals, refusals, "who lingers without a place is counted");
         self.check_memory();
     }
 

@@ -138,6 +138,8 @@ pub struct Engine<H: Handler, T> {
     shared: Shared,
     inflater: Inflater,
     addresses: Addresses,
+    /// Connections that are there only to read that there was no place for them.
+    refusals: usize,
     /// The one receive buffer.
     buffer: Vec<u8>,
     /// Buffers of outgoing queues that have emptied.
@@ -209,6 +211,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             shared,
             inflater,
             addresses: Addresses::default(),
+            refusals: 0,
             buffer,
             spare: Vec::new(),
             readable: VecDeque::new(),
@@ -367,6 +370,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             if get(&mut self.peers, id).is_some() {
                 let peer = self.peers.remove(id.slot());
                 self.discharge(peer.charged);
+                self.refusals -= usize::from(peer.refused);
                 if let Some(counted) = peer.counted {
                     self.addresses.leave(counted);
                 }

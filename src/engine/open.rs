@@ -98,8 +98,10 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             Ok(request) => request,
             Err(refusal) => return self.refuse(id, &refusal.into()),
         };
-        let checked = self.note_client(id, &request).and_then(|()| self.check_upgrade(&request));
-        match checked {
+        if let Err(refusal) = self.note_client(id, &request) {
+            return self.turn_away(id, refusal, request.method() == "HEAD");
+        }
+        match self.check_upgrade(&request) {
             Err(refusal) => {
                 self.shared.metrics.refused(refusal.status());
                 // RFC 9110 §9.3.2: a HEAD that is refused gets no body either.
@@ -264,7 +266,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         self.send_response(id, response, false, true);
     }
 
-    fn send_response(&mut self, id: ConnId, response: &Response, bodiless: bool, is_last: bool) {
+    pub(super) fn send_response(&mut self, id: ConnId, response: &Response, bodiless: bool, is_last: bool) {
         // Who is answered by a server that is about to end is to ask another one the next time.
         let is_last = is_last || self.shared.is_draining || self.shared.rooms.is_held();
         let Some(peer) = get(&mut self.peers, id) else { return };

@@ -67,6 +67,10 @@ pub(super) struct Peer<T, S> {
     pub(super) charged: Holding,
     /// Its place in the count of its client's connections, while there is a cap on them.
     pub(super) counted: Option<Counted>,
+    /// Its PROXY header has still to come.
+    pub(super) awaited: bool,
+    /// There was no place for it: it has been told so, and lingers.
+    pub(super) refused: bool,
     /// When the last byte came, or left.
     pub(super) seen: Tick,
     /// When this phase, or the wait for a pong, began.
@@ -103,9 +107,11 @@ pub(super) struct Peer<T, S> {
     pub(super) owing: bool,
 }
 
-impl<T, S> Peer<T, S> {
+impl<T: Transport, S> Peer<T, S> {
     pub(super) fn new(transport: T, id: ConnId, now: Tick) -> Self {
         Self {
+            awaited: transport.announced() == Announced::Awaited,
+            refused: false,
             transport,
             conn: Conn::default(),
             outbound: Outbound::default(),
@@ -135,7 +141,9 @@ impl<T, S> Peer<T, S> {
             owing: false,
         }
     }
+}
 
+impl<T, S> Peer<T, S> {
     /// Whether input is to be taken now.
     pub(super) fn may_read(&self) -> bool {
         !self.choked && !self.crowded && !matches!(self.conn.stage(), Stage::Deciding | Stage::Waiting)

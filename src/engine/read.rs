@@ -91,7 +91,16 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             if !peer.readable {
                 break;
             }
-            match fill(peer, &mut buffer) {
+            let filled = fill(peer, &mut buffer);
+            let peer = match peer.awaited {
+                true => {
+                    self.heed_announcement(id);
+                    let Some(peer) = get(&mut self.peers, id) else { break };
+                    peer
+                }
+                false => peer,
+            };
+            match filled {
                 Fill::Bytes(len) => {
                     peer.seen = self.now;
                     peer.pinged = false;

@@ -12,9 +12,12 @@ use super::networks::{Hop, Networks};
 /// What the PROXY header of a connection says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Announced {
-    /// None is expected, or it names nobody: the socket's own address stands.
+    /// None is expected: the socket's own address stands, and a request may say more.
     #[default]
     Nothing,
+    /// It names nobody: the socket's own address stands, and what a request says is its client's word alone, since the
+    /// proxy does not look into it.
+    Nobody,
     /// It has not come yet.
     Awaited,
     /// It comes from this client.
@@ -46,7 +49,7 @@ impl Client {
 pub fn nearest(direct: Hop, announced: Announced) -> Hop {
     match announced {
         Announced::Client(addr) => Hop::Ip(addr.ip()),
-        Announced::Nothing | Announced::Awaited => direct,
+        Announced::Nothing | Announced::Nobody | Announced::Awaited => direct,
     }
 }
 
@@ -159,6 +162,7 @@ mod tests {
         let addr = "[::ffff:192.0.2.1]:5".parse().unwrap();
         assert_eq!(nearest(direct, Announced::Client(addr)).ip(), Some([192, 0, 2, 1].into()));
         assert_eq!(nearest(direct, Announced::Nothing), direct);
+        assert_eq!(nearest(direct, Announced::Nobody), direct);
         assert_eq!(nearest(Hop::Unix, Announced::Awaited), Hop::Unix);
     }
 }

@@ -59,7 +59,10 @@ impl Proxied {
                 Preface::Partial => {}
                 Preface::Header { len, client } => {
                     self.kept.drain(..len);
-                    self.announced = client.map_or(Announced::Nothing, Announced::Client);
+                    if self.kept.is_empty() {
+                        self.kept = Vec::new();
+                    }
+                    self.announced = client.map_or(Announced::Nobody, Announced::Client);
                     return Ok(());
                 }
                 Preface::Invalid => return Err(ErrorKind::InvalidData.into()),
@@ -88,9 +91,6 @@ impl Read for Proxied {
             return Ok(len);
         }
         self.kept = Vec::new();
-        if len == buffer.len() {
-            return Ok(len);
-        }
         // An error, or the end, is met again by the next read.
         Ok(len + self.stream.read(&mut buffer[len..]).unwrap_or(0))
     }

@@ -1,8 +1,9 @@
 //! Which client a connection counts for, and from when that is known.
 
-use fanline::proxy::forwarded::Client;
+use fanline::proxy::forwarded::{Announced, Client};
 use fanline::{Limits, Networks};
 
+use crate::pipe::Pipe;
 use crate::world::World;
 
 #[test]
@@ -77,4 +78,61 @@ fn row_18_of_part_2_one_address_has_no_more_connections_than_it_may() {
     }
     world.turn();
     assert!(world.engine.is_empty());
+}
+
+#[test]
+fn row_18_of_part_2_who_is_refused_for_its_address_takes_nobody_elses_place() {
+    let limits = Limits { connections_per_address_max: 1, connections_max: 10, ..Limits::default() };
+    let mut world = World::new(limits);
+    world.open("/a");
+    let refused: Vec<usize> = (0..11).map(|_| world.connect()).collect();
+    world.turn();
+    for client in &refused {
+        assert!(world.answer(*client).starts_with("HTTP/1.1 429 "));
+    }
+    let other = |last| Pipe { from: Some([198, 51, 100, last].into()), ..Pipe::default() };
+    for last in 0..9 {
+        let client = world.try_connect(other(last)).expect("a place");
+        let told = world.ask(client, "GET /x", "", "");
+        assert!(told.starts_with("HTTP/1.1 200 "), "{last}: {told}");
+    }
+    let full = world.try_connect(other(9)).expect("a slot");
+    world.turn();
+    assert!(world.answer(full).starts_with("HTTP/1.1 503 "));
+    // They linger only up to a number; the next are dropped, and so is who was named too late.
+    let lingering = (0..1000).take_while(|_| world.try_connect(Pipe::default()).is_some()).count();
+    assert_eq!(refused.len() + 1 + lingering, 64);
+    world.engine.check_invariants();
+    for client in 0..world.clients.len() {
+        world.end(client);
+    }
+    world.turn();
+    assert!(world.engine.is_empty());
+    world.open("/again");
+}
+
+#[test]
+fn row_18_of_part_2_a_client_that_a_proxy_header_names_is_counted_before_it_has_asked() {
+    let mut world = World::new(Limits { connections_per_address_max: 2, ..Limits::default() });
+    let mut told = Vec::new();
+    for _ in 0..4 {
+        let pipe = Pipe { announced: Announced::Awaited, ..Pipe::default() };
+        let client = world.try_connect(pipe).expect("a slot");
+        world.turn();
+        world.clients[client].pipe.borrow_mut().announced =
+            Announced::Client(([203, 0, 113, 7], 4660).into());
+        world.send(client, b"");
+        world.turn();
+        told.push(world.answer(client).starts_with("HTTP/1.1 429 "));
+    }
+    assert_eq!(told, [false, false, true, true]);
+    // A proxy that names nobody does not vouch for what a request says.
+    world.engine.reload(|_, rules| rules.trusted_proxies = Networks::parse(&["192.0.2.0/24"]).unwrap());
+    let nameless = Pipe { announced: Announced::Nobody, ..Pipe::default() };
+    let client = world.try_connect(nameless).expect("a slot");
+    let id = world.clients[client].id;
+    let proxy = Some(Client::Known([192, 0, 2, 1].into()));
+    assert_eq!(world.engine.client(id), proxy);
+    world.ask(client, "GET /x", "X-Forwarded-For: 1.1.1.1\r\n", "");
+    assert_eq!(world.engine.client(id), proxy);
 }

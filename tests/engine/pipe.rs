@@ -3,10 +3,11 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use fanline::engine::Transport;
+use fanline::proxy::forwarded::Announced;
 
 /// What lies between the engine and a peer.
 #[derive(Debug, Default)]
@@ -31,6 +32,10 @@ pub struct Pipe {
     pub dropped: bool,
     /// How many writes there were.
     pub writes: usize,
+    /// Where the peer connects from, if it is not the address that most have.
+    pub from: Option<IpAddr>,
+    /// What its proxy says of it.
+    pub announced: Announced,
 }
 
 /// The engine's end.
@@ -103,6 +108,10 @@ impl Transport for EngineEnd {
     }
 
     fn peer_addr(&self) -> Option<SocketAddr> {
-        Some(([192, 0, 2, 1], 1234).into())
+        Some((self.0.borrow().from.unwrap_or([192, 0, 2, 1].into()), 1234).into())
+    }
+
+    fn announced(&self) -> Announced {
+        self.0.borrow().announced
     }
 }

@@ -178,11 +178,15 @@ impl<H: Handler> World<H> {
 
     /// Connects without a word.
     pub fn connect(&mut self) -> usize {
-        let pipe =
-            Rc::new(RefCell::new(Pipe { window: usize::MAX, read_max: usize::MAX, ..Pipe::default() }));
-        let id = self.engine.connect(EngineEnd(pipe.clone()), self.now).expect("a slot");
+        self.try_connect(Pipe::default()).expect("a slot")
+    }
+
+    /// Connects through such a pipe, if there is a slot.
+    pub fn try_connect(&mut self, pipe: Pipe) -> Option<usize> {
+        let pipe = Rc::new(RefCell::new(Pipe { window: usize::MAX, read_max: usize::MAX, ..pipe }));
+        let id = self.engine.connect(EngineEnd(pipe.clone()), self.now)?;
         self.clients.push(Client { id, pipe });
-        self.clients.len() - 1
+        Some(self.clients.len() - 1)
     }
 
     /// Connects and opens a WebSocket.

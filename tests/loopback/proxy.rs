@@ -141,6 +141,16 @@ fn row_14_of_part_2_a_trusted_proxy_names_the_client_of_each_request_and_of_a_we
 }
 
 #[test]
+fn row_14_of_part_2_where_a_trusted_proxy_names_nobody_a_client_cannot_name_itself() {
+    let builder = Running::trusting(&["127.0.0.0/8"]);
+    let running = Running::start(builder.listen_proxied("127.0.0.1:0").unwrap());
+    for header in [v2(0), b"PROXY UNKNOWN\r\n".to_vec()] {
+        assert_eq!(asked(&running, &header, "X-Forwarded-For: 1.1.1.1\r\n"), "Some(127.0.0.1) true");
+    }
+    running.stop();
+}
+
+#[test]
 fn row_14_of_part_2_a_proxy_header_names_the_client_however_it_is_cut() {
     let running = Running::start(Server::builder().listen_proxied("127.0.0.1:0").unwrap());
     let rows = [

@@ -99,7 +99,7 @@ fn row_20_of_part_2_what_a_handle_has_taken_is_published_by_the_one_process_or_t
     let (_, new, running) = run(addr, &path);
     drop(member);
     // Where nobody is, nothing is published.
-    let _member = connect(addr, "/");
+    let member = connect(addr, "/");
     send.send(new.clone()).unwrap();
     let count = publishing.join().unwrap();
     ending.join().unwrap().unwrap();
@@ -109,6 +109,7 @@ fn row_20_of_part_2_what_a_handle_has_taken_is_published_by_the_one_process_or_t
         answer.ends_with(&format!("head {count}\n"))
     });
     assert!(head.is_some(), "{count} have been taken, and {}", get(addr, "/"));
+    drop(member);
     new.shutdown();
     running.join().unwrap().unwrap();
 }
