@@ -37,12 +37,29 @@ impl Sockets {
         self.listens.iter().any(|listen| listen.is_tls) || self.passed.iter().any(|passed| passed.is_tls)
     }
 
+    /// An address that is listed more than once: where the port is shared, the kernel would choose between the two.
+    fn named_twice(&self) -> Option<&Address> {
+        let is_chosen = |address: &Address| matches!(address, Address::Tcp(addr) if addr.port() == 0);
+        let mut addresses = self.listens.iter().map(|listen| &listen.address).enumerate();
+        addresses.find_map(|(count, address)| {
+            let mut earlier = self.listens[..count].iter();
+            (!is_chosen(address) && earlier.any(|other| other.address == *address)).then_some(address)
+        })
+    }
+
     /// All listeners, those that were passed first.
     pub(super) fn open(&self, limits: &Limits) -> io::Result<Vec<Listener>> {
         let mut listeners = Vec::new();
+        if let Some(address) = self.named_twice() {
+            let why = format!("cannot listen on {address}: {address} is named twice");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
         let at = |socket: &TcpListener| socket.local_addr().map(Address::Tcp);
         for passed in &self.passed {
-            let listen = Listen { address: at(&passed.socket)?, is_tls: passed.is_tls, is_proxied: false };
+            let address = at(&passed.socket)?;
+            // What is said of the address says more than the name of the socket does.
+            let said = self.listens.iter().find(|listen| listen.address == address).cloned();
+            let listen = said.unwrap_or(Listen { address, is_tls: passed.is_tls, is_proxied: false });
             listeners.push(Listener::adopt(&passed.socket, listen, Origin::Passed, limits)?);
         }
         let mut passed = self.passed.iter().map(|passed| at(&passed.socket));

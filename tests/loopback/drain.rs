@@ -13,7 +13,7 @@ use fanline::{Context, Handler, Opening, Response, Server};
 use serde_json::json;
 use tungstenite::Message;
 
-use crate::binary::{Process, fanline};
+use crate::binary::{Process, fanline, refused};
 use crate::client::{Client, closed, connect, exchange, get, tcp, text, try_connect};
 
 /// The wait that a close reason asks for.
@@ -157,6 +157,24 @@ fn row_23_of_part_2_a_passed_socket_replaces_the_default_address_and_stands_besi
     for addr in &named.addrs {
         assert!(get(*addr, "/readyz").starts_with("HTTP/1.1 200 "));
     }
+}
+
+#[test]
+fn row_23_of_part_2_what_is_configured_for_an_address_holds_for_a_socket_that_is_passed_there() {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = socket.local_addr().unwrap();
+    let server = Process::spawn(&mut activated(&socket, "web", &format!("--proxy-listen {addr}")), 1);
+    assert_eq!(server.addr(), addr);
+    let request = "PROXY UNKNOWN\r\nGET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let answer = exchange(addr, request.as_bytes());
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+#[test]
+fn one_address_is_listened_on_in_one_way_also_where_the_port_is_shared() {
+    let addr = free_port().to_string();
+    let (code, said) = refused(&["--reuse-port", "--listen", &addr, "--proxy-listen", &addr]);
+    assert!(code == Some(2) && said.contains(&format!("{addr} is named twice")), "{code:?} {said}");
 }
 
 #[test]
