@@ -215,7 +215,6 @@ impl Builder {
 
     /// Listens on a socket that listens already, as systemd passes them, beside the addresses that are named; one of
     /// these on which it listens is not bound again. `is_tls` says whether its connections speak TLS.
-    ///
     /// It is closed as soon as the server takes in nobody any more: who waits at it then is left to whoever passed it.
     pub fn adopt(mut self, socket: TcpListener, is_tls: bool) -> Self {
         self.sockets.passed.push(Passed { socket: Arc::new(socket), is_tls });

@@ -158,7 +158,7 @@ impl Link {
         if let Some(remark) = backplane.take_remark()
             && remark != self.said
         {
-            eprintln!("{remark}");
+            super::say(format_args!("{remark}"));
             self.said = remark;
         }
     }
