@@ -44,12 +44,16 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             (false, false) => self.count_client(id),
         };
         if let Err(refusal) = may {
-            if is_crowded {
+            if is_short && !is_full {
+                // This one has a place, and takes it up while it is told.
+                self.refuse(id, &refusal.into());
+            } else if is_crowded {
                 self.shared.metrics.refused(refusal.status());
                 self.peers.remove(id.slot());
                 return None;
+            } else {
+                self.turn_away(id, refusal, false);
             }
-            self.turn_away(id, refusal, false);
         }
         if let Some(peer) = get(&mut self.peers, id) {
             peer.charge(&self.shared.metrics.memory);
