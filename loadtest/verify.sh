@@ -22,7 +22,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 ROOT=$PWD
 SELF=$ROOT/loadtest/verify.sh
 export FANLINE_CACHE=${FANLINE_CACHE:-${HOME:-/tmp}/.cache/fanline}  # the Autobahn run keeps its own there, too
-LOGS=$ROOT/target/verify
+export LOGS=$ROOT/target/verify
 RESULTS=$LOGS/results
 DEADLINE=$((SECONDS + ${VERIFY_SECONDS:-1800}))
 TAIL_LINES=60      # of a failed step's log
@@ -76,21 +76,28 @@ step_instructions() { benches/count.sh; }
 step_proxies()  { cargo test --workspace --test proxies --locked; }
 step_nodes()    { cargo test --workspace --test nodes --locked; }
 
-# Each target for a while over its corpus, and whatever comes to the fuzzer's mind.
+# Each target for a while over its corpus, and whatever comes to the fuzzer's mind; one for each core at a time.
 step_fuzz() {
-  local passed=0 failed=0 target
+  local targets
   cargo fuzz --version >/dev/null 2>&1 || cargo install cargo-fuzz --version '^0.13' --locked || return
   # Coverage is the compiler's own, and stable Rust has it, but does not say so.
-  for target in $(cargo fuzz list); do
-    if RUSTC_BOOTSTRAP=1 cargo fuzz run "$target" --sanitizer none -- \
-      -max_total_time="${FUZZ_SECONDS:-20}" -max_len=4096 -verbosity=0; then
-      passed=$((passed + 1))
-    else
-      failed=$((failed + 1))
-    fi
+  export RUSTC_BOOTSTRAP=1
+  cargo fuzz build --sanitizer none || return
+  targets=$(cargo fuzz list)
+  export -f fuzz_one
+  xargs --max-procs="$(nproc)" --max-args=1 bash -c 'fuzz_one "$1"' fuzz <<<"$targets"
+  local passed=0 target
+  for target in $targets; do
+    if [ -e "$LOGS/fuzz-$target.passed" ]; then passed=$((passed + 1)); else tail -n 20 "$LOGS/fuzz-$target.log"; fi
   done
-  echo "$passed passed, $failed failed, 0 skipped"
-  [ "$failed" = 0 ]
+  echo "$passed passed, $(($(wc -w <<<"$targets") - passed)) failed, 0 skipped"
+  [ "$passed" = "$(wc -w <<<"$targets")" ]
+}
+
+fuzz_one() {
+  rm -f "$LOGS/fuzz-$1.passed"
+  cargo fuzz run "$1" --sanitizer none -- -max_total_time="${FUZZ_SECONDS:-20}" -max_len=4096 -verbosity=0 \
+    >"$LOGS/fuzz-$1.log" 2>&1 && touch "$LOGS/fuzz-$1.passed"
 }
 
 # Each package for itself, as `cargo loadtest` builds them: built together they would share their dependencies'
