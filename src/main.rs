@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use fanline::app::{App, Files};
 use fanline::backplane::Target;
-use fanline::limits::{Limits, Unit};
+use fanline::limits::Limits;
 use fanline::settings::{Settings, SettingsError, Task, Tls};
 use fanline::{Address, Builder, Listen, Rules, Server, say};
 use listenfd::ListenFd;
@@ -109,7 +109,7 @@ fn serve(settings: Settings) -> std::io::Result<()> {
         }
         notify(&[NotifyState::Ready]);
     })?;
-    say(format_args!("memory budget: {}", Unit::Bytes.show(server.memory_budget() as u64)));
+    say(format_args!("memory budget: {} MiB", server.memory_budget() >> 20));
     let server = server.on_ending(|| notify(&[NotifyState::Stopping]));
     // Whoever was to read this may have gone; where another process has just let go, this one serves all the same.
     let mut stdout = std::io::stdout();

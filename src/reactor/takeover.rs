@@ -358,7 +358,7 @@ impl<H: Handler> Reactor<H> {
         if let Some(guest) = self.door.as_mut().and_then(|door| door.guest.as_mut()) {
             guest.stream.write_all(GO)?;
             let (rooms, held) = (self.engine.rooms().len(), now.saturating_duration_since(guest.since));
-            say(format_args!("takeover: the next process goes on with {rooms} rooms, held for {held:?}"));
+            say(format_args!("takeover: the next process goes on; rooms: {rooms}, held for {held:?}"));
         }
         // The path is the next process's now, and so are those who wait at the sockets.
         if let Some(door) = self.door.take() {
