@@ -91,7 +91,7 @@ impl Outbound {
     pub fn make_room(&mut self, payload_len: usize, spares: &mut Spares) {
         let queue = self.queue.get_or_insert_default();
         queue.compact();
-        spares.reserve(&mut queue.replies, header_len(payload_len) + payload_len);
+        spares.reserve(&mut queue.replies, header_len(payload_len) + payload_len, 0);
     }
 
     /// Queues a text or binary frame behind the replies before it.

@@ -25,8 +25,9 @@ impl Spares {
         Self { bytes_max, ..Self::default() }
     }
 
-    /// Makes room in `buffer` for `more` bytes, if that makes it a long one in one that was kept.
-    pub fn reserve(&mut self, buffer: &mut Vec<u8>, more: usize) {
+    /// Makes room in `buffer` for `more` bytes, if that makes it a long one in one that was kept; it is known to become
+    /// `in_all` bytes long, so that one may be taken that fits all of them.
+    pub fn reserve(&mut self, buffer: &mut Vec<u8>, more: usize, in_all: usize) {
         let len = buffer.len() + more;
         if len <= buffer.capacity() {
             return;
@@ -34,13 +35,13 @@ impl Spares {
         if len < Self::LONG {
             return buffer.reserve(more);
         }
-        let mut longer = self.take(len.max(buffer.len().saturating_mul(2)));
+        let mut longer = self.take(len.max(buffer.len().saturating_mul(2)), in_all);
         longer.extend_from_slice(buffer);
         self.give(std::mem::replace(buffer, longer));
     }
 
     /// As [`Spares::reserve`], for text.
-    pub fn reserve_text(&mut self, text: &mut String, more: usize) {
+    pub fn reserve_text(&mut self, text: &mut String, more: usize, in_all: usize) {
         let len = text.len() + more;
         if len <= text.capacity() {
             return;
@@ -49,16 +50,17 @@ impl Spares {
             return text.reserve(more);
         }
         // Nothing is no invalid text, so that this is the buffer taken.
-        let longer = self.take(len.max(text.len().saturating_mul(2)));
+        let longer = self.take(len.max(text.len().saturating_mul(2)), in_all);
         let mut longer = String::from_utf8(longer).unwrap_or_default();
         longer.push_str(text);
         self.give(std::mem::replace(text, longer).into_bytes());
     }
 
-    /// An empty buffer of at least `len` bytes, one that was kept if there is such a one that is not much longer.
-    fn take(&mut self, len: usize) -> Vec<u8> {
+    /// An empty buffer of at least `len` bytes, one that was kept if there is such a one that is not much longer than
+    /// that or than what is expected.
+    fn take(&mut self, len: usize, expected: usize) -> Vec<u8> {
         self.in_use = true;
-        let fitting = len..=len.saturating_mul(2).saturating_add(Self::STEP);
+        let fitting = len..=len.max(expected).saturating_mul(2).saturating_add(Self::STEP);
         match self.kept.iter().rposition(|kept| fitting.contains(&kept.capacity())) {
             Some(at) => {
                 let buffer = self.kept.swap_remove(at);
@@ -107,14 +109,14 @@ mod tests {
     fn a_long_buffer_serves_again_and_a_short_one_is_not_kept() {
         let mut spares = Spares::new(1 << 20);
         let mut buffer = Vec::new();
-        spares.reserve(&mut buffer, 100_000);
+        spares.reserve(&mut buffer, 100_000, 0);
         let (place, capacity) = (buffer.as_ptr(), buffer.capacity());
         assert!(capacity >= 100_000);
         buffer.extend_from_slice(&[7; 100_000]);
         spares.give(buffer);
         assert_eq!(spares.bytes(), capacity);
         let mut again = vec![1, 2, 3];
-        spares.reserve(&mut again, 99_000);
+        spares.reserve(&mut again, 99_000, 0);
         assert_eq!((again.as_ptr(), again.as_slice(), spares.bytes()), (place, &[1, 2, 3][..], 0));
         spares.give(Vec::with_capacity(Spares::LONG - 1));
         assert_eq!(spares.bytes(), 0);
@@ -125,10 +127,10 @@ mod tests {
         let mut spares = Spares::new(10 << 20);
         spares.give(Vec::with_capacity(8 << 20));
         let mut buffer = Vec::new();
-        spares.reserve(&mut buffer, 40_000);
+        spares.reserve(&mut buffer, 40_000, 0);
         assert!(buffer.capacity() < 100_000, "{}", buffer.capacity());
         assert_eq!(spares.bytes(), 8 << 20);
-        spares.reserve(&mut buffer, 5 << 20);
+        spares.reserve(&mut buffer, 5 << 20, 0);
         assert_eq!(buffer.capacity(), 8 << 20);
     }
 

@@ -194,14 +194,16 @@ impl Assembly {
     /// Room is made for at most as much again as has already arrived: a header alone reserves nothing.
     pub(super) fn push(&mut self, piece: &[u8], to_come: u64, spares: &mut Spares) -> Result<(), Violation> {
         let arrived = self.len() + piece.len();
-        let room = piece.len() + usize::try_from(to_come).unwrap_or(usize::MAX).min(arrived);
+        let to_come = usize::try_from(to_come).unwrap_or(usize::MAX);
+        let room = piece.len() + to_come.min(arrived);
+        let in_all = arrived.saturating_add(to_come);
         match self {
             Assembly::Text { text, utf8 } => {
-                spares.reserve_text(text, room);
+                spares.reserve_text(text, room, in_all);
                 utf8.append(piece, text).map_err(|_| Violation::InvalidUtf8)
             }
             Assembly::Binary(bytes) | Assembly::Deflated { bytes, .. } => {
-                spares.reserve(bytes, room);
+                spares.reserve(bytes, room, in_all);
                 bytes.extend_from_slice(piece);
                 Ok(())
             }
@@ -248,5 +250,27 @@ mod tests {
                 assert!(message.held() <= 2 * arrived + (16 << 10), "{} for {arrived}", message.held());
             }
         }
+    }
+
+    #[test]
+    fn a_long_message_is_put_together_in_one_buffer_that_served_the_one_before() {
+        const PIECE: usize = 64 << 10;
+        let mut spares = Spares::new(8 << 20);
+        let mut copies = 0;
+        for round in 0..3 {
+            let mut message = Assembly::new(false, false);
+            let (mut held, mut grown) = (0, 0);
+            for to_come in (0..16).rev().map(|pieces| pieces * PIECE as u64) {
+                message.push(&[0; PIECE], to_come, &mut spares).unwrap();
+                grown += usize::from(message.held() != held);
+                held = message.held();
+            }
+            copies = grown;
+            assert!(round == 0 || copies == 1, "{copies} buffers in round {round}");
+            let Assembly::Binary(bytes) = message else { panic!("it is binary") };
+            assert_eq!(bytes.len(), 1 << 20);
+            spares.give(bytes);
+        }
+        assert_eq!(copies, 1);
     }
 }
