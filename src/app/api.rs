@@ -282,12 +282,7 @@ fn published(
         Err(NotPublished::Unheard) => {
             Ok(Response::json(202, &json!({ "position": null, "members": members })).into())
         }
-        Err(NotPublished::Behind) => Err(Refusal::Unavailable("the room is behind with what came before")),
-        Err(NotPublished::Memory) => Err(Refusal::Unavailable("the server is short of memory")),
-        Err(NotPublished::Moving) => Err(Refusal::Unavailable("another process is taking the room over")),
-        Err(NotPublished::Away) => Err(Refusal::Unavailable("the backplane does not answer")),
-        Err(NotPublished::Refused) => Err(Refusal::Unavailable("the backplane refuses it")),
-        Err(NotPublished::Room(_)) => Err(Refusal::Unavailable("the room cannot be opened")),
+        Err(why) => Err(Refusal::Unavailable(why.reason())),
     }
 }
 

@@ -123,11 +123,10 @@ fn answer(
             let position = published.position.to_string();
             Ok(id.map(|id| json!({ "type": "ack", "id": id, "position": position })))
         }
-        Err(NotPublished::Away | NotPublished::Pending(_)) => Err("the backplane does not answer"),
-        Err(NotPublished::Refused) => Err("the backplane refuses it"),
-        Err(NotPublished::Behind) => Err("the room is behind with what came before"),
-        Err(NotPublished::Memory) => Err("the server is short of memory"),
-        Err(NotPublished::Moving) => Err("another process is taking the room over"),
+        // A member's room has members, and had been opened.
         Err(NotPublished::Unheard | NotPublished::Room(_)) => Err("the room is gone"),
+        // What is on its way is waited for: here it has taken too long.
+        Err(NotPublished::Pending(_)) => Err(NotPublished::Away.reason()),
+        Err(why) => Err(why.reason()),
     }
 }

@@ -242,9 +242,8 @@ impl Context<'_> {
         if published.crowded && !self.crowded {
             self.crowded = true;
             self.shared.rooms.wait_for(room, self.id, true);
-        } else if self.shared.is_pressed() && !self.crowded {
-            self.crowded = true;
-            self.shared.budget.held.push(self.id);
+        } else {
+            self.wait_for_memory();
         }
         Ok(published)
     }
@@ -260,11 +259,19 @@ impl Context<'_> {
         if crowded && !self.crowded {
             self.crowded = true;
             self.shared.hold(self.id);
-        } else if self.shared.is_pressed() && !self.crowded {
+        } else {
+            self.wait_for_memory();
+        }
+        Err(NotPublished::Pending(ticket))
+    }
+
+    /// Who publishes while memory is short is not read for a while.
+    #[inline]
+    fn wait_for_memory(&mut self) {
+        if self.shared.is_pressed() && !self.crowded {
             self.crowded = true;
             self.shared.budget.held.push(self.id);
         }
-        Err(NotPublished::Pending(ticket))
     }
 
     /// Sends to another connection, once this handler has returned; without effect if it has ended by then.

@@ -41,17 +41,27 @@ pub enum NotPublished {
     Room(JoinError),
 }
 
+impl NotPublished {
+    /// One line that says why, fit to be sent to a client.
+    pub fn reason(self) -> &'static str {
+        match self {
+            NotPublished::Unheard => "the room has no members and keeps no history",
+            NotPublished::Behind => "the room is behind with what came before",
+            NotPublished::Memory => "the server is short of memory",
+            NotPublished::Moving => "another process is taking the room over",
+            NotPublished::Pending(_) => "it is on its way",
+            NotPublished::Away => "the backplane does not answer",
+            NotPublished::Refused => "the backplane refuses it",
+            NotPublished::Room(_) => "the room cannot be opened",
+        }
+    }
+}
+
 impl fmt::Display for NotPublished {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            NotPublished::Unheard => f.write_str("the room has no members and keeps no history"),
-            NotPublished::Behind => f.write_str("the room is behind with what was published before"),
-            NotPublished::Memory => f.write_str("the server is short of memory"),
-            NotPublished::Moving => f.write_str("another process is taking the room over"),
-            NotPublished::Pending(_) => f.write_str("it is on its way"),
-            NotPublished::Away => f.write_str("the backplane does not answer"),
-            NotPublished::Refused => f.write_str("the backplane refuses it"),
             NotPublished::Room(error) => error.fmt(f),
+            _ => f.write_str(self.reason()),
         }
     }
 }
