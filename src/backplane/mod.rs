@@ -154,6 +154,11 @@ impl Backplane {
         &mut self.lines[line as usize]
     }
 
+    /// Asks Redis something about a room. All of a room's keys are in one slot, and so with one server.
+    fn ask_about(&mut self, _room: &str, expected: Expected, parts: &[&[u8]], now_ms: u64) {
+        self.line(Line::Commands).ask(expected, parts, now_ms);
+    }
+
     /// Whether a line is to be connected now.
     pub fn wants(&self, line: Line, now_ms: u64) -> bool {
         matches!(self.lines[line as usize].phase, Phase::Down { retry_ms } if retry_ms <= now_ms)

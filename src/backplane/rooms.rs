@@ -241,7 +241,7 @@ impl Backplane {
             ["EVALSHA", &sha, "2", &state, &log, &epoch, &offset].map(str::as_bytes).into();
         parts.push(&stamp);
         parts.extend(numbers.iter().map(String::as_bytes));
-        self.line(Line::Commands).ask(Expected::Read(room.clone(), opening), &parts, now_ms);
+        self.ask_about(room, Expected::Read(room.clone(), opening), &parts, now_ms);
     }
 
     /// Takes a page of a room's publications.
@@ -326,7 +326,7 @@ impl Backplane {
             let age = self.room_age(keep).to_string();
             for key in [self.key("state", &room), self.key("log", &room)] {
                 let parts = [&b"PEXPIRE"[..], key.as_bytes(), age.as_bytes()];
-                self.line(Line::Commands).ask(Expected::Nothing, &parts, now_ms);
+                self.ask_about(&room, Expected::Nothing, &parts, now_ms);
             }
             if let Some(entry) = self.rooms.get_mut(&room) {
                 entry.touched_ms = now_ms;
