@@ -74,7 +74,11 @@ END
 step_benches()  { cargo test --benches --locked; }
 step_instructions() { benches/count.sh; }
 step_proxies()  { cargo test --workspace --test proxies --locked; }
-step_nodes()    { cargo test --workspace --test nodes --locked; }
+# What is judged of the harness's fleets is that every message comes once and in order at every node; not how fast.
+step_nodes() {
+  local fleet=(cargo loadtest nodes --nodes 2 --subscribers 64 --seconds 0.5 --warmup 0.2 --late-max 1 --waited-max 1)
+  cargo test --workspace --test nodes --locked && "${fleet[@]}" && "${fleet[@]}" --one-port
+}
 
 # Each target for a while over its corpus, and whatever comes to the fuzzer's mind; one for each core at a time.
 step_fuzz() {

@@ -11,6 +11,7 @@ mod idle;
 mod launch;
 mod measure;
 mod modes;
+mod nodes;
 mod push;
 mod reactor;
 #[cfg(test)]
@@ -54,6 +55,8 @@ enum Mode {
     Herd(attack::herd::Options),
     /// Measures the server's own memory per idle connection.
     Idle(idle::Options),
+    /// Measures one room over several nodes on one Redis.
+    Nodes(nodes::Options),
     /// Measures a room's messages by WebSocket, server-sent events, long poll and short poll.
     Push(push::Options),
     /// Attacks with connections that take as long as they are let for everything.
@@ -78,6 +81,7 @@ fn main() -> ExitCode {
         Mode::Flood(options) => attack::flood::run(options),
         Mode::Herd(options) => attack::herd::run(options),
         Mode::Idle(options) => idle::run(options),
+        Mode::Nodes(options) => nodes::run(options),
         Mode::Push(options) => push::run(options),
         Mode::Slowloris(options) => attack::slowloris::run(options),
         Mode::Soak(options) => attack::soak::run(options),

@@ -61,6 +61,16 @@ impl Verdict {
     }
 }
 
+/// The verdict on several results: a failure weighs more than a refusal, and that more than none.
+pub(crate) fn worst(verdicts: impl Iterator<Item = Verdict>) -> Verdict {
+    let weight = |verdict: &Verdict| match verdict {
+        Verdict::Ok => 0,
+        Verdict::Refused(_) => 1,
+        Verdict::Failed(_) => 2,
+    };
+    verdicts.max_by_key(weight).unwrap_or(Verdict::Ok)
+}
+
 /// What is judged.
 pub(crate) struct Evidence<'a> {
     /// What came.

@@ -3,7 +3,7 @@
 use super::Options;
 use super::run::Row;
 use crate::measure::milliseconds;
-use crate::modes::verdict::Verdict;
+use crate::modes::verdict::{self, Verdict};
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Value, json};
 
@@ -96,12 +96,7 @@ pub(super) fn as_json(options: &Options, url: &str, rows: &[Row]) -> Value {
     json!({ "mode": "push", "url": url, "options": options, "ways": ways, "verdict": verdict })
 }
 
-/// The verdict on all rows: a failure weighs more than a refusal, and that more than none.
+/// The verdict on all rows.
 pub(super) fn worst(rows: &[Row]) -> Verdict {
-    let weight = |verdict: &&Verdict| match verdict {
-        Verdict::Ok => 0,
-        Verdict::Refused(_) => 1,
-        Verdict::Failed(_) => 2,
-    };
-    rows.iter().map(|row| &row.report.verdict).max_by_key(weight).cloned().unwrap_or(Verdict::Ok)
+    verdict::worst(rows.iter().map(|row| row.report.verdict.clone()))
 }
