@@ -4,5 +4,6 @@
 mod faults;
 mod losses;
 mod node;
+mod one_port;
 mod redis;
 mod shared;

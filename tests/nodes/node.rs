@@ -20,9 +20,14 @@ pub struct Node {
 impl Node {
     /// Starts one; publications are given up after a second, so that tests of it are short.
     pub fn start(url: &str, args: &[&str]) -> Self {
+        Self::at(0, url, args)
+    }
+
+    /// Starts one at this port.
+    pub fn at(port: u16, url: &str, args: &[&str]) -> Self {
         let is_patient = args.contains(&"--backplane-publish-deadline");
         let mut child = Command::new(env!("CARGO_BIN_EXE_fanline"))
-            .args(["--listen", "127.0.0.1:0", "--backplane-url", url])
+            .args(["--listen", &format!("127.0.0.1:{port}"), "--backplane-url", url])
             .args(["--backplane-retry-max", "500ms"])
             .args(args)
             .args(if is_patient { &[][..] } else { &["--backplane-publish-deadline", "1s"] })
