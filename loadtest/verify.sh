@@ -29,18 +29,19 @@ TAIL_LINES=60      # of a failed step's log
 PYTHONS=(python3 python3.14 python3.13 python3.12 python3.11)
 SKIPPED=77         # the exit code that says "could not run here, and why is in the log"
 
-STEPS=(fmt clippy docs build tests sim doctests benches conform autobahn idle push attacks instructions interop browser proxies nodes fuzz)
+STEPS=(fmt clippy docs build tests sim doctests benches conform autobahn idle push attacks instructions interop browser proxies nodes packaging fuzz)
 
 # Seconds a step may take, were it alone on a small machine; compiling from nothing is in them.
 declare -A LIMIT=(
   [setup]=400 [fmt]=60 [clippy]=300 [docs]=240 [build]=400 [tests]=500 [sim]=240 [doctests]=200 [benches]=240 [fuzz]=800
   [conform]=180 [autobahn]=360 [idle]=180 [push]=120 [attacks]=180 [instructions]=180 [interop]=240 [browser]=400 [proxies]=240 [nodes]=240
+  [packaging]=120
 )
 
 # ── The steps ───────────────────────────────────────────────────────────────────────────────────────────────
 
 step_fmt()      { cargo fmt --all --check; }
-step_clippy()   { cargo clippy --workspace --all-targets --test proxies --test nodes --locked -- -D warnings; }
+step_clippy()   { cargo clippy --workspace --all-targets --test proxies --test nodes --test packaging --locked -- -D warnings; }
 step_docs()     { RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked; }
 step_doctests() { cargo test --doc --workspace --locked; }
 step_conform()  { cargo loadtest conform; }
@@ -79,6 +80,8 @@ step_nodes() {
   local fleet=(cargo loadtest nodes --nodes 2 --subscribers 64 --seconds 0.5 --warmup 0.2 --late-max 1 --waited-max 1)
   cargo test --workspace --test nodes --locked && "${fleet[@]}" && "${fleet[@]}" --one-port
 }
+
+step_packaging() { cargo test --workspace --test packaging --locked; }
 
 # Each target for a while over its corpus, and whatever comes to the fuzzer's mind; one for each core at a time.
 step_fuzz() {
@@ -162,6 +165,7 @@ count_instructions() { count_plain "$1" | skips_fail; }
 count_interop()  { count_node "$1" | skips_fail; }
 count_proxies()  { count_cargo "$1"; }
 count_nodes()    { count_cargo "$1"; }
+count_packaging() { count_cargo "$1"; }
 count_browser()  { count_node "$1" | skips_fail; }
 count_sim()      { count_cargo "$1"; }
 count_tests()    { count_nextest "$1" || count_cargo "$1"; }
@@ -329,6 +333,7 @@ setup_commands() {
   install_command nginx nginx
   install_command haproxy haproxy
   install_command redis-server redis-server redis-tools
+  install_command systemd-analyze systemd
   install_command node nodejs npm
   install_command npm npm
   node -e 'process.exitCode = parseInt(process.versions.node) < 20 ? 1 : 0' || missing "node 20 or newer"
@@ -428,7 +433,7 @@ main() {
     [ -n "${LIMIT[$name]:-}" ] || { echo "no step is named $name; there are: ${STEPS[*]}" >&2; exit 2; }
     case $name in
       fmt | clippy | docs | build | tests | sim | doctests | benches) first+=("$name") ;;
-      interop | browser | proxies | nodes) web+=("$name") ;;
+      interop | browser | proxies | nodes | packaging) web+=("$name") ;;
       fuzz) fuzz+=("$name") ;;
       *) rest+=("$name") ;;
     esac

@@ -30,9 +30,12 @@ pub(crate) struct Options {
     /// Members of the room, spread evenly over the nodes; the first of them publishes.
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(64..))]
     subscribers: u32,
-    /// Messages a second, while latencies are measured.
+    /// Messages a second to all members, while latencies are measured.
     #[arg(long, default_value_t = 10.0, value_parser = positive)]
     rate: f64,
+    /// Messages under way while deliveries are counted: what waits for a member leaves in one go.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    window: u32,
     /// Bytes of every message.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(SIZE_MIN as i64..=1 << 20))]
     size: u32,

@@ -3,18 +3,19 @@
 use super::Options;
 use super::run::{Load, Row};
 use crate::measure::milliseconds;
+use crate::modes::report::Report;
 use crate::modes::verdict::{Verdict, worst as worst_of};
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Value, json};
 
 /// What is about to be measured.
 pub(super) fn setting(options: &Options) -> String {
-    let Options { subscribers, rate, size, .. } = options;
+    let Options { subscribers, rate, size, window, .. } = options;
     let port = if options.one_port { ", all on one port" } else { "" };
     format!(
         "{subscribers} members of one room are spread over the nodes{port}; the first of them publishes messages of {size} B. \
-         Latencies: {rate} messages a second, counted from the planned times. Deliveries, and publications to one member at \
-         each node: closed loop. {} s each after {} s of warm-up; nodes, Redis and the load run where the kernel likes.",
+         Latencies: {rate} messages a second, counted from the planned times; before that, 100 a second to 64 members. \
+         Deliveries ({window} under way), and publications to one member at each node: closed loop. {} s each after {} s of warm-up; nodes, Redis and the load run where the kernel likes.",
         options.common.seconds, options.common.warmup
     )
 }
@@ -46,18 +47,27 @@ fn right(mut table: Table) -> Table {
 
 /// What comes of more nodes.
 fn many(rows: &[Row]) -> Table {
-    let mut table =
-        table(&["nodes", "p50 ms", "p99 ms", "added p50", "deliveries/s", "at each node", "× alone"]);
+    let mut table = table(&[
+        "nodes",
+        "few: p50 ms",
+        "p99 ms",
+        "all: p50 ms",
+        "p99 ms",
+        "deliveries/s",
+        "at each node",
+        "× alone",
+    ]);
     let Some(alone) = rows.first() else { return table };
-    let p50 = |row: &Row| milliseconds(row.paced.latency.percentile(50.0));
+    let at = |report: &Report, percent| format!("{:.2}", milliseconds(report.latency.percentile(percent)));
     let each_second = |load: &Load| load.deliveries as f64 / load.seconds;
     for row in rows {
         let deliveries = each_second(&row.wide);
         table.add_row([
             name(row),
-            format!("{:.2}", p50(row)),
-            format!("{:.2}", milliseconds(row.paced.latency.percentile(99.0))),
-            format!("{:+.2}", p50(row) - p50(alone)),
+            at(&row.few, 50.0),
+            at(&row.few, 99.0),
+            at(&row.paced, 50.0),
+            at(&row.paced, 99.0),
             format!("{deliveries:.0}"),
             format!("{:.0}", deliveries / row.nodes.unwrap_or(1) as f64),
             format!("{:.2}", deliveries / each_second(&alone.wide)),
@@ -135,7 +145,7 @@ fn verdict(row: &Row) -> Verdict {
             (true, _) => Verdict::Ok,
         }
     });
-    worst_of(faults.chain([row.paced.verdict.clone()]))
+    worst_of(faults.chain([row.few.verdict.clone(), row.paced.verdict.clone()]))
 }
 
 /// The verdict on all rows.
@@ -162,6 +172,7 @@ pub(super) fn as_json(options: &Options, rows: &[Row]) -> Value {
             let narrow = row.narrow.as_ref();
             json!({
                 "nodes": row.nodes,
+                "few": row.few.as_json(),
                 "paced": row.paced.as_json(),
                 "wide": load(&row.wide),
                 "narrow": narrow.map(load),

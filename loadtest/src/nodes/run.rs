@@ -1,4 +1,5 @@
-//! One room over a fleet, under three loads: at a steady pace, as many deliveries as can be, as many publications as can be.
+//! One room over a fleet, under four loads: few members and many at a steady pace, as many deliveries as can be, and as
+//! many publications as can be.
 
 use super::Options;
 use super::fleet::Fleet;
@@ -9,8 +10,8 @@ use crate::reactor::{Ending, Message, Peer, PeerId, Swarm, Target, Workload};
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-/// Publications under way while deliveries are counted: some are joined, as under load they are.
-const WIDE_WINDOW: usize = 8;
+/// Members in all, and messages a second, while it is measured how long the way is.
+const FEW: (usize, f64) = (64, 100.0);
 
 /// Publications under way while those are counted.
 const NARROW_WINDOW: usize = 64;
@@ -19,6 +20,8 @@ const NARROW_WINDOW: usize = 64;
 pub(super) struct Row {
     /// How many nodes there were; none of them shared anything where this is nothing.
     pub(super) nodes: Option<usize>,
+    /// Messages at a steady pace to few: how long the way is.
+    pub(super) few: Report,
     /// Messages at a steady pace to all subscribers.
     pub(super) paced: Report,
     /// As many deliveries as there can be.
@@ -104,27 +107,35 @@ impl Workload for Watched {
 /// When a node cannot be reached, or a process ends.
 pub(super) fn measure(options: &Options, fleet: &Fleet, nodes: Option<usize>) -> Result<Row, String> {
     let subscribers = options.subscribers as usize;
-    let rate = options.rate;
-    let pace = Pace::Open { rate, jitter: false };
-    let (play, usage) = play(options, fleet, "/chat/paced", subscribers, pace)?;
-    let errors = play.stage.stage.errors();
-    let mut stage = play.stage.stage;
-    let asked = Asked {
-        words: Words { mode: "nodes", one: "delivery", rated: "messages" },
-        url: &fleet.urls("/chat/paced").join(" "),
-        common: &options.common,
-        connections: subscribers,
-        rate: Some(rate),
-        count_per_rated: f64::from(options.subscribers),
-    };
-    let paced = Report::new(&asked, options, Came::of(stage.flows.swap_remove(0), usage, errors));
-    let wide = load(options, fleet, "/chat/wide", (subscribers, WIDE_WINDOW))?;
+    let few = paced(options, fleet, "/chat/few", FEW)?;
+    let paced = paced(options, fleet, "/chat/paced", (subscribers, options.rate))?;
+    let wide = load(options, fleet, "/chat/wide", (subscribers, options.window as usize))?;
     // Which node a member is at is known only where each has a port of its own.
     let narrow = match options.one_port {
         true => None,
         false => Some(load(options, fleet, "/chat/narrow", (fleet.urls("").len(), NARROW_WINDOW))?),
     };
-    Ok(Row { nodes, paced, wide, narrow })
+    Ok(Row { nodes, few, paced, wide, narrow })
+}
+
+fn paced(
+    options: &Options,
+    fleet: &Fleet,
+    path: &str,
+    (members, rate): (usize, f64),
+) -> Result<Report, String> {
+    let (play, usage) = play(options, fleet, path, members, Pace::Open { rate, jitter: false })?;
+    let mut stage = play.stage.stage;
+    let errors = stage.errors();
+    let asked = Asked {
+        words: Words { mode: "nodes", one: "delivery", rated: "messages" },
+        url: &fleet.urls(path).join(" "),
+        common: &options.common,
+        connections: members,
+        rate: Some(rate),
+        count_per_rated: members as f64,
+    };
+    Ok(Report::new(&asked, options, Came::of(stage.flows.swap_remove(0), usage, errors)))
 }
 
 fn load(

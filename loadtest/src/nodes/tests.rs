@@ -1,3 +1,5 @@
+//! What can be said of fleets without a Redis.
+
 use super::*;
 use clap::Parser;
 
