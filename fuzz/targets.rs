@@ -199,7 +199,7 @@ pub fn backplane(data: &[u8]) {
     let limits = Limits { backplane_pending_max: 4, ..Limits::default() };
     let mut link = Backplane::new(BackplaneTarget { url, prefix: String::new() }, &limits, 7);
     let (mut now_ms, mut has_begun) = (1_000, false);
-    for (line, replies) in [(Line::Commands, 3), (Line::News, 1)] {
+    for (line, replies) in [(Line::commands(0), 3), (Line::news(0), 1)] {
         link.connecting(line, now_ms);
         link.connected(line, now_ms);
         link.receive(line, "+OK\r\n".repeat(replies).as_bytes(), now_ms);
@@ -207,8 +207,8 @@ pub fn backplane(data: &[u8]) {
     link.open("a".into(), Keep { messages: 5, bytes: 100, age: Duration::from_secs(60) }, now_ms);
     for piece in data.split(|byte| *byte == 255) {
         let (line, bytes) = match piece.split_first() {
-            Some((b'C', bytes)) => (Line::Commands, bytes),
-            Some((b'N', bytes)) => (Line::News, bytes),
+            Some((b'C', bytes)) => (Line::commands(0), bytes),
+            Some((b'N', bytes)) => (Line::news(0), bytes),
             Some(_) | None => {
                 now_ms += 700;
                 link.tick(now_ms);
@@ -227,7 +227,7 @@ pub fn backplane(data: &[u8]) {
                 Event::Answered(id, ..) => assert_eq!(id, ConnId::from_bits(1)),
             }
         }
-        for line in Line::ALL {
+        for line in link.lines() {
             assert!(link.output(line).len() < 1 << 20);
             link.output(line).clear();
         }

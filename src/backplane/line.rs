@@ -8,18 +8,45 @@ use super::script::Script;
 use super::url::Url;
 use crate::limits::Limits;
 
-/// Which of the two connections: Redis says nothing else on one that subscribes.
+/// What one of a shard's two connections is for: Redis says nothing else on one that subscribes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Line {
+pub enum Purpose {
     /// What is asked and answered.
     Commands,
     /// What is published.
     News,
 }
 
+/// One connection to Redis: of which shard, and for what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// The place of the shard among all shards; one Redis is the shard 0.
+    pub shard: usize,
+    /// What it is for.
+    pub purpose: Purpose,
+}
+
 impl Line {
-    /// Both.
-    pub const ALL: [Line; 2] = [Line::Commands, Line::News];
+    /// The line on which a shard is asked.
+    pub const fn commands(shard: usize) -> Self {
+        Self { shard, purpose: Purpose::Commands }
+    }
+
+    /// The line on which a shard says what is published.
+    pub const fn news(shard: usize) -> Self {
+        Self { shard, purpose: Purpose::News }
+    }
+
+    /// A number of its own.
+    pub const fn number(self) -> usize {
+        2 * self.shard + self.purpose as usize
+    }
+
+    /// The line with this number.
+    pub const fn numbered(number: usize) -> Self {
+        let purpose = if number.is_multiple_of(2) { Purpose::Commands } else { Purpose::News };
+        Self { shard: number / 2, purpose }
+    }
 }
 
 /// What the next reply on the line of commands answers.

@@ -9,6 +9,7 @@ mod post;
 mod resp;
 mod rooms;
 mod script;
+mod shard;
 pub mod url;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -16,13 +17,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-pub use line::Line;
 use line::{Expected, Phase, State};
+pub use line::{Line, Purpose};
 pub use post::Author;
 use post::Pending;
 use resp::Reply;
 use rooms::Entry;
 use script::Script;
+use shard::Shard;
 use url::Url;
 
 use crate::id::ConnId;
@@ -86,25 +88,19 @@ pub struct Backplane {
     limits: Limits,
     /// Tells this node from all others, and from itself before a restart.
     node: u64,
-    lines: [State; 2],
+    shards: Vec<Shard>,
     publish: Script,
     read: Script,
     rooms: HashMap<Arc<str>, Entry>,
     openings: u64,
-    /// Rooms in which something may be missing, and how many are being read.
-    unread: VecDeque<Arc<str>>,
-    reading: usize,
     /// When rooms are touched the next time.
     touch_due_ms: u64,
     pending: BTreeMap<u64, Pending>,
     pending_bytes: usize,
     next_ticket: u64,
     events: VecDeque<Event>,
-    /// When the next canary is sent, and when one was last heard.
+    /// When the next canaries are sent.
     canary_due_ms: u64,
-    canary_ms: Option<u64>,
-    /// Since when canaries have been published and not heard.
-    deaf_since_ms: Option<u64>,
     /// Publications that have failed without anybody waiting for the answer.
     failed: u64,
     random: u64,
@@ -119,21 +115,17 @@ impl Backplane {
             target,
             limits: limits.clone(),
             node,
-            lines: [State::new(), State::new()],
+            shards: vec![Shard::new()],
             publish: Script::new(script::PUBLISH),
             read: Script::new(script::READ),
             rooms: HashMap::new(),
             openings: 0,
-            unread: VecDeque::new(),
-            reading: 0,
             touch_due_ms: 0,
             pending: BTreeMap::new(),
             pending_bytes: 0,
             next_ticket: 1,
             events: VecDeque::new(),
             canary_due_ms: 0,
-            canary_ms: None,
-            deaf_since_ms: None,
             failed: 0,
             random: node | 1,
             remark: None,
@@ -150,38 +142,53 @@ impl Backplane {
         self.limits = limits.clone();
     }
 
+    /// All lines that there are, in use or not.
+    pub fn lines(&self) -> impl Iterator<Item = Line> + use<> {
+        (0..2 * self.shards.len()).map(Line::numbered)
+    }
+
+    fn state(&self, line: Line) -> &State {
+        &self.shards[line.shard][line.purpose]
+    }
+
     fn line(&mut self, line: Line) -> &mut State {
-        &mut self.lines[line as usize]
+        &mut self.shards[line.shard][line.purpose]
+    }
+
+    /// The shard that has a room.
+    fn shard_of(&self, _room: &str) -> usize {
+        0
     }
 
     /// Asks Redis something about a room. All of a room's keys are in one slot, and so with one server.
-    fn ask_about(&mut self, _room: &str, expected: Expected, parts: &[&[u8]], now_ms: u64) {
-        self.line(Line::Commands).ask(expected, parts, now_ms);
+    fn ask_about(&mut self, room: &str, expected: Expected, parts: &[&[u8]], now_ms: u64) {
+        let shard = self.shard_of(room);
+        self.line(Line::commands(shard)).ask(expected, parts, now_ms);
     }
 
     /// Whether a line is to be connected now.
     pub fn wants(&self, line: Line, now_ms: u64) -> bool {
-        matches!(self.lines[line as usize].phase, Phase::Down { retry_ms } if retry_ms <= now_ms)
+        matches!(self.state(line).phase, Phase::Down { retry_ms } if retry_ms <= now_ms)
     }
 
     /// Whether there is no use for a line's socket.
     pub fn is_down(&self, line: Line) -> bool {
-        matches!(self.lines[line as usize].phase, Phase::Down { .. })
+        matches!(self.state(line).phase, Phase::Down { .. })
     }
 
     /// A line is being connected.
     pub fn connecting(&mut self, line: Line, now_ms: u64) {
-        self.lines[line as usize].begin(&self.limits, now_ms);
+        self.shards[line.shard][line.purpose].begin(&self.limits, now_ms);
     }
 
     /// A line is connected.
     pub fn connected(&mut self, line: Line, now_ms: u64) {
         let name = format!("fanline-{:016x}", self.node);
-        let scripts = match line {
-            Line::Commands => vec![&self.publish, &self.read],
-            Line::News => Vec::new(),
+        let scripts = match line.purpose {
+            Purpose::Commands => vec![&self.publish, &self.read],
+            Purpose::News => Vec::new(),
         };
-        self.lines[line as usize].greet(&self.target.url, &name, &scripts, now_ms);
+        self.shards[line.shard][line.purpose].greet(&self.target.url, &name, &scripts, now_ms);
     }
 
     /// A line is lost, or cannot be had.
@@ -190,12 +197,13 @@ impl Backplane {
             self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let random = self.random >> 33;
         self.remark = Some(format!("backplane {}: {why}", self.target.url));
-        self.lines[line as usize].give_up(&self.limits, random, now_ms);
-        match line {
-            Line::Commands => self.stop_reading(),
-            Line::News => self.rooms.values_mut().for_each(Entry::unsubscribe),
+        let shard = &mut self.shards[line.shard];
+        shard[line.purpose].give_up(&self.limits, random, now_ms);
+        shard.deaf_since_ms = None;
+        match line.purpose {
+            Purpose::Commands => self.stop_reading(line.shard),
+            Purpose::News => self.rooms.values_mut().for_each(Entry::unsubscribe),
         }
-        self.deaf_since_ms = None;
     }
 
     /// What an operator is to know, if anything has happened since it was asked the last time.
@@ -210,7 +218,7 @@ impl Backplane {
 
     /// What has come on a line.
     pub fn receive(&mut self, line: Line, bytes: &[u8], now_ms: u64) {
-        match self.lines[line as usize].receive(bytes, &self.limits) {
+        match self.shards[line.shard][line.purpose].receive(bytes, &self.limits) {
             Ok(replies) => {
                 for reply in replies {
                     if let Err(why) = self.hear(line, reply, now_ms) {
@@ -224,8 +232,8 @@ impl Backplane {
 
     /// Takes one reply; an error says why its line is of no use any more.
     fn hear(&mut self, line: Line, reply: Reply, now_ms: u64) -> Result<(), String> {
-        if line == Line::News && self.lines[Line::News as usize].is_up() {
-            return self.hear_news(&reply, now_ms);
+        if line.purpose == Purpose::News && self.state(line).is_up() {
+            return self.hear_news(line.shard, &reply, now_ms);
         }
         let (expected, _) = self.line(line).expected.pop_front().ok_or("it answers what was not asked")?;
         if let Reply::Error(error) = &reply
@@ -240,10 +248,10 @@ impl Backplane {
             // One that is refused, as where memory is short, is not heard either, and that is no fault of the line.
             Expected::Canary if matches!(reply, Reply::Error(_)) => {}
             Expected::Canary => {
-                self.deaf_since_ms.get_or_insert(now_ms);
+                self.shards[line.shard].deaf_since_ms.get_or_insert(now_ms);
             }
             Expected::Published(number) => self.hear_published(number, &reply),
-            Expected::Read(room, opening) => self.hear_page(&room, opening, &reply, now_ms)?,
+            Expected::Read(room, opening) => self.hear_page(line.shard, (&room, opening), &reply, now_ms)?,
         }
         Ok(())
     }
@@ -251,13 +259,13 @@ impl Backplane {
     /// A line serves: what had to wait for it goes on.
     fn opened(&mut self, line: Line, now_ms: u64) {
         self.line(line).open();
-        match line {
-            Line::Commands => {
-                self.send_pending(now_ms);
-                self.read_rooms(now_ms);
+        match line.purpose {
+            Purpose::Commands => {
+                self.send_pending(line.shard, now_ms);
+                self.read_rooms(line.shard, now_ms);
             }
-            Line::News => {
-                self.subscribe_all();
+            Purpose::News => {
+                self.subscribe_all(line.shard);
                 self.remark = Some(format!("backplane {}: connected", self.target.url));
             }
         }
@@ -266,8 +274,8 @@ impl Backplane {
 
     /// Lets time pass.
     pub fn tick(&mut self, now_ms: u64) {
-        for line in Line::ALL {
-            let state = &self.lines[line as usize];
+        for line in self.lines() {
+            let state = self.state(line);
             if !matches!(state.phase, Phase::Down { .. }) && state.due_ms(&self.limits) <= now_ms {
                 self.lost(line, "it does not answer", now_ms);
             }
@@ -275,35 +283,40 @@ impl Backplane {
         self.expire_pending(now_ms);
         if self.canary_due_ms <= now_ms {
             self.canary_due_ms = now_ms + self.limits.backplane_canary_interval.as_millis() as u64;
-            if self.lines.iter().all(State::is_up) {
-                self.send_canary(now_ms);
+            for shard in 0..self.shards.len() {
+                self.look_after(shard, now_ms);
             }
-            let deadline = self.limits.backplane_reply_deadline.as_millis() as u64;
-            if self.deaf_since_ms.is_some_and(|since_ms| since_ms + deadline <= now_ms) {
-                self.lost(Line::News, "what is published is not heard", now_ms);
-            }
-            self.read_rooms(now_ms);
             self.touch_rooms(now_ms);
         }
     }
 
+    /// Sees to it that a shard serves.
+    fn look_after(&mut self, shard: usize, now_ms: u64) {
+        if self.shards[shard].is_up() {
+            self.send_canary(shard, now_ms);
+        }
+        let deadline = self.limits.backplane_reply_deadline.as_millis() as u64;
+        if self.shards[shard].deaf_since_ms.is_some_and(|since_ms| since_ms + deadline <= now_ms) {
+            self.lost(Line::news(shard), "what is published is not heard", now_ms);
+        }
+        self.read_rooms(shard, now_ms);
+    }
+
     /// When [`Backplane::tick`] is to be called the next time.
     pub fn due_ms(&self) -> u64 {
-        let lines = self.lines.iter().map(|state| state.due_ms(&self.limits));
+        let lines = self.shards.iter().map(|shard| shard.due_ms(&self.limits));
         let pending = self.pending.values().next().map(|pending| pending.by_ms);
         lines.chain(pending).fold(self.canary_due_ms, u64::min)
     }
 
     /// Whether what is published goes round: a canary has come back a moment ago.
     pub fn is_ready(&self, now_ms: u64) -> bool {
-        let age_max = self.limits.backplane_canary_age.as_millis() as u64;
-        self.lines.iter().all(State::is_up)
-            && self.canary_ms.is_some_and(|heard_ms| now_ms <= heard_ms + age_max)
+        self.shards.iter().all(|shard| shard.is_ready(&self.limits, now_ms))
     }
 
     /// Bytes of memory taken up, about.
     pub fn held(&self) -> usize {
-        self.lines.iter().map(State::held).sum::<usize>() + self.pending_bytes
+        self.shards.iter().map(Shard::held).sum::<usize>() + self.pending_bytes
     }
 
     /// The next event.
@@ -341,6 +354,9 @@ mod tests {
     use super::*;
     use crate::room::log::Keep;
 
+    const COMMANDS: Line = Line::commands(0);
+    const NEWS: Line = Line::news(0);
+
     /// A link and a Redis of which the test says every word.
     struct Stage {
         backplane: Backplane,
@@ -360,8 +376,8 @@ mod tests {
         fn new() -> Self {
             let target = Target { url: Url::parse("redis://host").unwrap(), prefix: "p:".to_owned() };
             let mut stage = Self { backplane: Backplane::new(target, &Limits::default(), 7), now_ms: 1_000 };
-            stage.open(Line::Commands);
-            stage.open(Line::News);
+            stage.open(COMMANDS);
+            stage.open(NEWS);
             stage
         }
 
@@ -371,7 +387,7 @@ mod tests {
             self.backplane.connected(line, self.now_ms);
             let greeting = self.said(line);
             assert!(greeting.starts_with("CLIENT SETNAME fanline-0000000000000007"), "{greeting}");
-            let replies = if line == Line::Commands { 3 } else { 1 };
+            let replies = if line == COMMANDS { 3 } else { 1 };
             self.reply(line, &"+OK\r\n".repeat(replies));
         }
 
@@ -390,13 +406,13 @@ mod tests {
         fn share(&mut self, room: &str) {
             let keep = Keep { messages: 10, bytes: 1000, age: std::time::Duration::from_secs(60) };
             self.backplane.open(room.into(), keep, self.now_ms);
-            assert_eq!(self.said(Line::News).split(' ').next_back(), Some(&*format!("p:news{{{room}}}:0")));
+            assert_eq!(self.said(NEWS).split(' ').next_back(), Some(&*format!("p:news{{{room}}}:0")));
             self.confirm(room);
         }
 
         fn confirm(&mut self, room: &str) {
             let channel = format!("p:news{{{room}}}:0");
-            self.reply(Line::News, &list(&[bulk("subscribe"), bulk(&channel), ":1\r\n".into()]));
+            self.reply(NEWS, &list(&[bulk("subscribe"), bulk(&channel), ":1\r\n".into()]));
         }
 
         /// A page of the room from this offset to that one.
@@ -407,13 +423,13 @@ mod tests {
             });
             let entries: Vec<String> = entries.collect();
             let page = list(&[bulk(&epoch.to_string()), bulk(&latest.to_string()), list(&entries)]);
-            self.reply(Line::Commands, &page);
+            self.reply(COMMANDS, &page);
         }
 
         fn announce(&mut self, room: &str, epoch: u64, offset: u64) {
             let said = format!("{epoch} {offset} {offset} b 9 2 1\nm{offset}");
             let channel = format!("p:news{{{room}}}:0");
-            self.reply(Line::News, &list(&[bulk("message"), bulk(&channel), bulk(&said)]));
+            self.reply(NEWS, &list(&[bulk("message"), bulk(&channel), bulk(&said)]));
         }
 
         /// What has happened, each in a word.
@@ -440,7 +456,7 @@ mod tests {
     fn a_room_is_subscribed_then_read_then_followed() {
         let mut stage = Stage::new();
         stage.share("a");
-        assert!(stage.said(Line::Commands).contains("p:state{a} p:log{a}"));
+        assert!(stage.said(COMMANDS).contains("p:state{a} p:log{a}"));
         stage.announce("a", 3, 12);
         assert_eq!(stage.events(), [""; 0], "what is announced before it has been read is read");
         stage.page(3, 11..=12);
@@ -449,7 +465,7 @@ mod tests {
         stage.announce("a", 3, 13);
         stage.announce("a", 3, 12);
         assert_eq!(stage.events(), ["m13"], "each once");
-        assert_eq!(stage.said(Line::Commands), "", "nothing is missing");
+        assert_eq!(stage.said(COMMANDS), "", "nothing is missing");
     }
 
     #[test]
@@ -458,15 +474,15 @@ mod tests {
         stage.share("a");
         stage.page(3, 1..=1);
         stage.events();
-        stage.said(Line::Commands);
+        stage.said(COMMANDS);
         stage.announce("a", 3, 3);
-        assert!(stage.said(Line::Commands).contains("p:log{a} 3 1 1 t 7 2 1 10"), "from the last one on");
+        assert!(stage.said(COMMANDS).contains("p:log{a} 3 1 1 t 7 2 1 10"), "from the last one on");
         stage.announce("a", 3, 4);
         stage.announce("a", 3, 5);
-        assert_eq!((stage.said(Line::Commands), stage.events()), (String::new(), Vec::new()));
+        assert_eq!((stage.said(COMMANDS), stage.events()), (String::new(), Vec::new()));
         stage.page(3, 2..=4);
         assert_eq!(stage.events(), ["m2", "m3", "m4"]);
-        assert!(stage.said(Line::Commands).contains("p:log{a} 3 4 "), "the fifth has been announced");
+        assert!(stage.said(COMMANDS).contains("p:log{a} 3 4 "), "the fifth has been announced");
         stage.page(3, 5..=5);
         assert_eq!(stage.events(), ["m5"]);
     }
@@ -491,19 +507,19 @@ mod tests {
         stage.share("a");
         stage.page(3, 1..=1);
         stage.events();
-        stage.said(Line::Commands);
+        stage.said(COMMANDS);
         stage.publish("one").unwrap();
         stage.publish("two").unwrap();
-        let first = stage.said(Line::Commands);
-        stage.reply(Line::Commands, &list(&[bulk("3:2"), ":0\r\n".into()]));
+        let first = stage.said(COMMANDS);
+        stage.reply(COMMANDS, &list(&[bulk("3:2"), ":0\r\n".into()]));
         assert_eq!(stage.events(), ["at 3:2"]);
-        stage.backplane.lost(Line::Commands, "cut", stage.now_ms);
-        assert!(!stage.backplane.wants(Line::Commands, stage.now_ms), "after a pause");
+        stage.backplane.lost(COMMANDS, "cut", stage.now_ms);
+        assert!(!stage.backplane.wants(COMMANDS, stage.now_ms), "after a pause");
         stage.now_ms += 50;
-        stage.open(Line::Commands);
-        let again = stage.said(Line::Commands);
+        stage.open(COMMANDS);
+        let again = stage.said(COMMANDS);
         assert!(first.ends_with(&again) && again.contains("two") && !again.contains("one"), "{again}");
-        stage.reply(Line::Commands, &list(&[bulk("3:3"), ":1\r\n".into()]));
+        stage.reply(COMMANDS, &list(&[bulk("3:3"), ":1\r\n".into()]));
         assert_eq!(stage.events(), ["at 3:3"]);
     }
 
@@ -518,7 +534,7 @@ mod tests {
         assert!(stage.backplane.due_ms() <= stage.now_ms);
         stage.backplane.expire_pending(stage.now_ms);
         assert_eq!(stage.events(), ["the backplane does not answer"]);
-        stage.reply(Line::Commands, &list(&[bulk("3:3"), ":0\r\n".into()]));
+        stage.reply(COMMANDS, &list(&[bulk("3:3"), ":0\r\n".into()]));
         assert_eq!(stage.events(), [""; 0], "an answer that comes late is nobody's");
         assert_eq!((stage.backplane.pending_bytes, stage.backplane.pending.len()), (0, 0));
     }
@@ -537,12 +553,12 @@ mod tests {
     fn scripts_that_redis_has_forgotten_are_loaded_again() {
         let mut stage = Stage::new();
         stage.publish("one").unwrap();
-        stage.said(Line::Commands);
-        stage.reply(Line::Commands, "-NOSCRIPT No matching script.\r\n");
-        assert!(stage.backplane.is_down(Line::Commands) && stage.events().is_empty());
+        stage.said(COMMANDS);
+        stage.reply(COMMANDS, "-NOSCRIPT No matching script.\r\n");
+        assert!(stage.backplane.is_down(COMMANDS) && stage.events().is_empty());
         stage.now_ms += 50;
-        stage.open(Line::Commands);
-        assert!(stage.said(Line::Commands).contains("one"));
+        stage.open(COMMANDS);
+        assert!(stage.said(COMMANDS).contains("one"));
     }
 
     #[test]
@@ -551,19 +567,16 @@ mod tests {
         assert!(!stage.backplane.is_ready(stage.now_ms));
         stage.backplane.tick(stage.now_ms);
         let canary = list(&[bulk("1:1"), ":0\r\n".into()]);
-        stage.reply(Line::Commands, &canary);
-        stage.reply(
-            Line::News,
-            &list(&[bulk("message"), bulk("p:canary-news{7}:0"), bulk("1 1 0 n 0 - 0\n")]),
-        );
+        stage.reply(COMMANDS, &canary);
+        stage.reply(NEWS, &list(&[bulk("message"), bulk("p:canary-news{7}:0"), bulk("1 1 0 n 0 - 0\n")]));
         assert!(stage.backplane.is_ready(stage.now_ms) && stage.backplane.is_ready(stage.now_ms + 2_000));
         assert!(!stage.backplane.is_ready(stage.now_ms + 2_001));
         for _ in 0..7 {
             stage.now_ms += 500;
             stage.backplane.tick(stage.now_ms);
-            stage.reply(Line::Commands, &canary);
+            stage.reply(COMMANDS, &canary);
         }
-        assert!(stage.backplane.is_down(Line::News) && !stage.backplane.is_down(Line::Commands));
+        assert!(stage.backplane.is_down(NEWS) && !stage.backplane.is_down(COMMANDS));
     }
 
     #[test]
@@ -571,13 +584,13 @@ mod tests {
         let mut stage = Stage::new();
         let mut pauses = Vec::new();
         for _ in 0..40 {
-            stage.backplane.lost(Line::News, "cut", stage.now_ms);
+            stage.backplane.lost(NEWS, "cut", stage.now_ms);
             let since = stage.now_ms;
-            while !stage.backplane.wants(Line::News, stage.now_ms) {
+            while !stage.backplane.wants(NEWS, stage.now_ms) {
                 stage.now_ms += 1;
             }
             pauses.push(stage.now_ms - since);
-            stage.backplane.connecting(Line::News, stage.now_ms);
+            stage.backplane.connecting(NEWS, stage.now_ms);
         }
         assert!(pauses[0] <= 50 && pauses.iter().all(|pause| *pause <= 2_000), "{pauses:?}");
         let long: std::collections::BTreeSet<u64> = pauses[8..].iter().copied().collect();
@@ -589,27 +602,27 @@ mod tests {
         let mut stage = Stage::new();
         let rooms: Vec<String> = (0..600).map(|i| format!("room-{i}")).collect();
         rooms.iter().for_each(|room| stage.share(room));
-        let mut asked = stage.said(Line::Commands).matches("EVALSHA").count();
+        let mut asked = stage.said(COMMANDS).matches("EVALSHA").count();
         assert_eq!(asked, 256);
         for _ in 0..600 {
             stage.page(3, 1..=1);
-            asked += stage.said(Line::Commands).matches("EVALSHA").count();
+            asked += stage.said(COMMANDS).matches("EVALSHA").count();
         }
         assert_eq!((asked, stage.events().iter().filter(|event| *event == "ready").count()), (600, 600));
-        stage.backplane.lost(Line::Commands, "cut", stage.now_ms);
+        stage.backplane.lost(COMMANDS, "cut", stage.now_ms);
         for _ in 0..10_000 {
             stage.share("fleeting");
             stage.backplane.close("fleeting");
-            stage.said(Line::News);
+            stage.said(NEWS);
         }
-        assert!(stage.backplane.unread.len() < 2_000, "{}", stage.backplane.unread.len());
+        assert!(stage.backplane.shards[0].unread.len() < 2_000, "{}", stage.backplane.shards[0].unread.len());
     }
 
     #[test]
     fn what_is_no_redis_is_given_up() {
         let mut stage = Stage::new();
-        stage.reply(Line::Commands, "HTTP/1.1 400 Bad Request\r\n");
-        assert!(stage.backplane.is_down(Line::Commands));
+        stage.reply(COMMANDS, "HTTP/1.1 400 Bad Request\r\n");
+        assert!(stage.backplane.is_down(COMMANDS));
         assert_eq!(
             stage.backplane.take_remark().unwrap(),
             "backplane redis://host:6379/0: it does not speak as Redis does"

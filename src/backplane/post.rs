@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::line::{Expected, Line};
+use super::line::{Expected, Line, Purpose};
 use super::resp::{Reply, command};
 use super::{Backplane, Event, Kind};
 use crate::id::ConnId;
@@ -65,7 +65,8 @@ impl Backplane {
         let written = self.write(room, keep, (kind, payload), (conn, number), &key);
         self.pending_bytes += written.len();
         let by_ms = now_ms + self.limits.backplane_publish_deadline.as_millis() as u64;
-        let commands = self.line(Line::Commands);
+        let shard = self.shard_of(room);
+        let commands = self.line(Line::commands(shard));
         if commands.is_up() {
             commands.ask_written(Expected::Published(number), &written, now_ms);
         }
@@ -121,8 +122,8 @@ impl Backplane {
     }
 
     /// Sends again what has not been answered, in its order: what has been published before is not published again.
-    pub(super) fn send_pending(&mut self, now_ms: u64) {
-        let commands = &mut self.lines[Line::Commands as usize];
+    pub(super) fn send_pending(&mut self, shard: usize, now_ms: u64) {
+        let commands = &mut self.shards[shard][Purpose::Commands];
         for (number, pending) in &self.pending {
             commands.ask_written(Expected::Published(*number), &pending.written, now_ms);
         }
@@ -180,12 +181,12 @@ impl Backplane {
     }
 
     /// Publishes for nobody but this node, in the same way in which messages are published.
-    pub(super) fn send_canary(&mut self, now_ms: u64) {
+    pub(super) fn send_canary(&mut self, shard: usize, now_ms: u64) {
         let [state, log, key] = ["state", "log", "key"].map(|what| self.canary_key(what));
         let (channel, sha) = (self.canary_channel(), self.publish.sha.clone());
         let key = format!("{key}:{now_ms}");
         let parts =
             ["EVALSHA", &sha, "3", &state, &log, &key, &channel, "n 0 - 0", "", "1", CANARY_MS, "1000", "1"];
-        self.line(Line::Commands).ask(Expected::Canary, &parts.map(str::as_bytes), now_ms);
+        self.line(Line::commands(shard)).ask(Expected::Canary, &parts.map(str::as_bytes), now_ms);
     }
 }

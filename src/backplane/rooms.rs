@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::line::{Expected, Line};
+use super::line::{Expected, Line, Purpose};
 use super::resp::{Reply, command};
 use super::{Backplane, Event, Kind};
 use crate::id::ConnId;
@@ -85,28 +85,30 @@ impl Backplane {
             touched_ms: now_ms,
         };
         let channel = self.channel(&room);
+        let news = Line::news(self.shard_of(&room));
         self.rooms.insert(room, entry);
-        if self.lines[Line::News as usize].is_up() {
-            command(self.output(Line::News), &[b"SUBSCRIBE", channel.as_bytes()]);
+        if self.state(news).is_up() {
+            command(self.output(news), &[b"SUBSCRIBE", channel.as_bytes()]);
         }
     }
 
     /// Shares a room no longer.
     pub fn close(&mut self, room: &str) {
-        if self.rooms.remove(room).is_some() && self.lines[Line::News as usize].is_up() {
+        let news = Line::news(self.shard_of(room));
+        if self.rooms.remove(room).is_some() && self.state(news).is_up() {
             let channel = self.channel(room);
-            command(self.output(Line::News), &[b"UNSUBSCRIBE", channel.as_bytes()]);
+            command(self.output(news), &[b"UNSUBSCRIBE", channel.as_bytes()]);
         }
     }
 
     /// Subscribes to everything there is.
-    pub(super) fn subscribe_all(&mut self) {
+    pub(super) fn subscribe_all(&mut self, shard: usize) {
         let mut channels = vec![self.canary_channel()];
         channels.extend(self.rooms.keys().map(|room| self.channel(room)));
         for some in channels.chunks(Self::CHANNELS) {
             let mut parts = vec![&b"SUBSCRIBE"[..]];
             parts.extend(some.iter().map(String::as_bytes));
-            command(self.output(Line::News), &parts);
+            command(self.output(Line::news(shard)), &parts);
         }
     }
 
@@ -118,7 +120,7 @@ impl Backplane {
     }
 
     /// Takes what comes on the line of news.
-    pub(super) fn hear_news(&mut self, reply: &Reply, now_ms: u64) -> Result<(), String> {
+    pub(super) fn hear_news(&mut self, shard: usize, reply: &Reply, now_ms: u64) -> Result<(), String> {
         if let Reply::Error(error) = reply {
             return Err(String::from_utf8_lossy(error).into_owned());
         }
@@ -132,12 +134,12 @@ impl Backplane {
                     entry.is_subscribed = true;
                 }
                 self.want(&room);
-                self.read_rooms(now_ms);
+                self.read_rooms(shard, now_ms);
             }
-            ("message", Some(room)) => self.hear_announced(&room, said, now_ms),
+            ("message", Some(room)) => self.hear_announced(shard, &room, said, now_ms),
             ("message", None) if channel == self.canary_channel() => {
-                self.canary_ms = Some(now_ms);
-                self.deaf_since_ms = None;
+                self.shards[shard].canary_ms = Some(now_ms);
+                self.shards[shard].deaf_since_ms = None;
             }
             (_, _) => {}
         }
@@ -145,7 +147,7 @@ impl Backplane {
     }
 
     /// A publication has been announced: it is the next one, an old one, or there is something missing before it.
-    fn hear_announced(&mut self, room: &Arc<str>, said: &Reply, now_ms: u64) {
+    fn hear_announced(&mut self, shard: usize, room: &Arc<str>, said: &Reply, now_ms: u64) {
         let Some(news) = said.bytes().and_then(announcement) else { return };
         let Some(entry) = self.rooms.get_mut(room) else { return };
         let is_next = |head: Position| {
@@ -160,7 +162,7 @@ impl Backplane {
                 entry.announced = Some(news.position);
                 if !entry.is_reading {
                     self.want(room);
-                    self.read_rooms(now_ms);
+                    self.read_rooms(shard, now_ms);
                 }
             }
         }
@@ -179,48 +181,50 @@ impl Backplane {
     }
 
     /// What was being read is read again when there is a line for it.
-    pub(super) fn stop_reading(&mut self) {
+    pub(super) fn stop_reading(&mut self, shard: usize) {
         let reading = |(room, entry): (&Arc<str>, &mut Entry)| {
             std::mem::take(&mut entry.is_reading).then(|| room.clone())
         };
         let rooms: Vec<Arc<str>> = self.rooms.iter_mut().filter_map(reading).collect();
-        self.reading = 0;
+        self.shards[shard].reading = 0;
         rooms.iter().for_each(|room| self.want(room));
     }
 
     /// Notes that something may be missing in a room.
     fn want(&mut self, room: &Arc<str>) {
+        let shard = self.shard_of(room);
         let Some(entry) = self.rooms.get_mut(room) else { return };
+        let unread = &mut self.shards[shard].unread;
         entry.wants_read = true;
         if !std::mem::replace(&mut entry.is_queued, true) {
-            self.unread.push_back(room.clone());
+            unread.push_back(room.clone());
         }
-        if self.unread.len() > 2 * self.rooms.len() + 64 {
+        if unread.len() > 2 * self.rooms.len() + 64 {
             // Rooms that come and go while nothing can be read leave their names behind.
             let queued = self.rooms.iter().filter(|(_, entry)| entry.is_queued);
-            self.unread = queued.map(|(room, _)| room.clone()).collect();
+            *unread = queued.map(|(room, _)| room.clone()).collect();
         }
     }
 
     /// Reads rooms in which something may be missing; not so many at once that the last one would wait for its answer
     /// for too long.
-    pub(super) fn read_rooms(&mut self, now_ms: u64) {
-        while self.reading < Self::READING
-            && self.lines[Line::Commands as usize].is_up()
-            && let Some(room) = self.unread.pop_front()
+    pub(super) fn read_rooms(&mut self, shard: usize, now_ms: u64) {
+        while self.shards[shard].reading < Self::READING
+            && self.shards[shard][Purpose::Commands].is_up()
+            && let Some(room) = self.shards[shard].unread.pop_front()
         {
-            self.read_room(&room, now_ms);
+            self.read_room(shard, &room, now_ms);
         }
     }
 
-    fn read_room(&mut self, room: &Arc<str>, now_ms: u64) {
+    fn read_room(&mut self, shard: usize, room: &Arc<str>, now_ms: u64) {
         let Some(entry) = self.rooms.get_mut(room) else { return };
         entry.is_queued = false;
         // One that is not subscribed is read when it is, and one that is being read, when it has been.
         if !entry.is_subscribed || entry.is_reading || !entry.wants_read {
             return;
         }
-        self.reading += 1;
+        self.shards[shard].reading += 1;
         entry.wants_read = false;
         entry.is_reading = true;
         entry.announced = None;
@@ -247,14 +251,15 @@ impl Backplane {
     /// Takes a page of a room's publications.
     pub(super) fn hear_page(
         &mut self,
-        room: &Arc<str>,
-        opening: u64,
+        shard: usize,
+        (room, opening): (&Arc<str>, u64),
         reply: &Reply,
         now_ms: u64,
     ) -> Result<(), String> {
-        self.reading = self.reading.saturating_sub(1);
+        let reading = &mut self.shards[shard].reading;
+        *reading = reading.saturating_sub(1);
         let Some(entry) = self.rooms.get_mut(room).filter(|entry| entry.opening == opening) else {
-            self.read_rooms(now_ms);
+            self.read_rooms(shard, now_ms);
             return Ok(());
         };
         entry.is_reading = false;
@@ -305,7 +310,7 @@ impl Backplane {
             entry.is_ready = true;
             self.events.push_back(Event::Ready(room.clone()));
         }
-        self.read_rooms(now_ms);
+        self.read_rooms(shard, now_ms);
         Ok(())
     }
 
@@ -314,7 +319,7 @@ impl Backplane {
         /// Rooms touched at a time, and the pause before the next: a hundred thousand have a quarter of their age for it.
         const TOUCHED: usize = 512;
         const PAUSE_MS: u64 = 1_000;
-        if !self.lines[Line::Commands as usize].is_up() || now_ms < self.touch_due_ms {
+        if !self.shards.iter().any(|shard| shard[Purpose::Commands].is_up()) || now_ms < self.touch_due_ms {
             return;
         }
         self.touch_due_ms = now_ms + PAUSE_MS;

@@ -40,7 +40,8 @@ struct Connection {
 pub(super) struct Link {
     way: Way,
     tried: usize,
-    connections: [Option<Connection>; 2],
+    /// By the numbers of their lines.
+    connections: Vec<Option<Connection>>,
     buffer: Vec<u8>,
     /// What the operator was told last.
     said: String,
@@ -67,7 +68,7 @@ impl Link {
             Place::Unix(path) => Way::Unix(path.into()),
         };
         let buffer = vec![0; 64 << 10];
-        Ok(Self { way, tried: 0, connections: [None, None], buffer, said: String::new() })
+        Ok(Self { way, tried: 0, connections: Vec::new(), buffer, said: String::new() })
     }
 
     /// A number that no other node has.
@@ -77,7 +78,7 @@ impl Link {
 
     /// Marks what the poller says of a line.
     pub(super) fn mark(&mut self, line: Line, event: &Event) {
-        if let Some(connection) = &mut self.connections[line as usize] {
+        if let Some(Some(connection)) = self.connections.get_mut(line.number()) {
             let is_over = event.is_read_closed() || event.is_write_closed() || event.is_error();
             connection.is_readable |= event.is_readable() || is_over;
             connection.is_writable |= event.is_writable() || is_over;
@@ -91,18 +92,22 @@ impl Link {
 
     /// Connects what is to be connected and, unless the rooms are behind, reads what has come.
     fn drive(&mut self, registry: &Registry, (backplane, now_ms): (&mut Backplane, u64), may_read: bool) {
-        for line in Line::ALL {
+        for line in backplane.lines() {
+            let number = line.number();
+            if self.connections.len() <= number {
+                self.connections.resize_with(number + 1, || None);
+            }
             if backplane.is_down(line) {
-                self.connections[line as usize] = None;
+                self.connections[number] = None;
             }
             if backplane.wants(line, now_ms) {
                 backplane.connecting(line, now_ms);
                 match self.connect(line, registry) {
-                    Ok(connection) => self.connections[line as usize] = Some(connection),
+                    Ok(connection) => self.connections[number] = Some(connection),
                     Err(error) => backplane.lost(line, &error.to_string(), now_ms),
                 }
             }
-            let Some(connection) = &mut self.connections[line as usize] else { continue };
+            let Some(connection) = &mut self.connections[number] else { continue };
             let outcome = match connection.is_connected {
                 false => connection.finish().map(|is_connected| {
                     if is_connected {
@@ -124,8 +129,9 @@ impl Link {
 
     /// Writes what there is to say.
     fn flush(&mut self, (backplane, now_ms): (&mut Backplane, u64)) {
-        for line in Line::ALL {
-            let Some(connection) = &mut self.connections[line as usize] else { continue };
+        for (number, connection) in self.connections.iter_mut().enumerate() {
+            let Some(connection) = connection else { continue };
+            let line = Line::numbered(number);
             if connection.is_connected
                 && let Err(error) = write(connection, backplane.output(line))
             {

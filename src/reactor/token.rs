@@ -30,9 +30,9 @@ impl From<Source> for Token {
             Source::Signals => Token(OTHER + 1),
             Source::Door => Token(OTHER + 2),
             Source::Guest => Token(OTHER + 3),
-            Source::Link(Line::Commands) => Token(OTHER + 4),
-            Source::Link(Line::News) => Token(OTHER + 5),
-            Source::Listener(i) => Token(OTHER + 6 + i),
+            // There may be any number of these two, so they take turns.
+            Source::Link(line) => Token(OTHER + 4 + 2 * line.number()),
+            Source::Listener(i) => Token(OTHER + 5 + 2 * i),
         }
     }
 }
@@ -45,9 +45,22 @@ impl From<Token> for Source {
             Some(1) => Source::Signals,
             Some(2) => Source::Door,
             Some(3) => Source::Guest,
-            Some(4) => Source::Link(Line::Commands),
-            Some(5) => Source::Link(Line::News),
-            Some(i) => Source::Listener(i - 6),
+            Some(i) if i.is_multiple_of(2) => Source::Link(Line::numbered((i - 4) / 2)),
+            Some(i) => Source::Listener((i - 5) / 2),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_source_is_known_by_its_token() {
+        let few = [Source::Waker, Source::Signals, Source::Door, Source::Guest];
+        let many = (0..100).flat_map(|i| [Source::Listener(i), Source::Link(Line::numbered(i))]);
+        for source in few.into_iter().chain(many).chain([Source::Conn(ConnId::from_bits(7))]) {
+            assert_eq!(Source::from(Token::from(source)), source);
         }
     }
 }

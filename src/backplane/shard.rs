@@ -1,0 +1,68 @@
+//! One server of those that have the rooms: a line for commands, a line for news, and whether they serve.
+
+use std::collections::VecDeque;
+use std::ops::{Index, IndexMut};
+use std::sync::Arc;
+
+use super::line::{Purpose, State};
+use crate::limits::Limits;
+
+/// A server, as this node is connected to it.
+#[derive(Debug)]
+pub(super) struct Shard {
+    lines: [State; 2],
+    /// Rooms in which something may be missing, and how many are being read.
+    pub(super) unread: VecDeque<Arc<str>>,
+    pub(super) reading: usize,
+    /// When a canary was last heard.
+    pub(super) canary_ms: Option<u64>,
+    /// Since when canaries have been published and not heard.
+    pub(super) deaf_since_ms: Option<u64>,
+}
+
+impl Shard {
+    pub(super) fn new() -> Self {
+        Self {
+            lines: [State::new(), State::new()],
+            unread: VecDeque::new(),
+            reading: 0,
+            canary_ms: None,
+            deaf_since_ms: None,
+        }
+    }
+
+    /// Whether both lines serve.
+    pub(super) fn is_up(&self) -> bool {
+        self.lines.iter().all(State::is_up)
+    }
+
+    /// Whether what is published there is heard: a canary has come back a moment ago.
+    pub(super) fn is_ready(&self, limits: &Limits, now_ms: u64) -> bool {
+        let age_max = limits.backplane_canary_age.as_millis() as u64;
+        self.is_up() && self.canary_ms.is_some_and(|heard_ms| now_ms <= heard_ms + age_max)
+    }
+
+    /// When something about one of its lines is due.
+    pub(super) fn due_ms(&self, limits: &Limits) -> u64 {
+        self.lines.iter().map(|line| line.due_ms(limits)).fold(u64::MAX, u64::min)
+    }
+
+    /// Bytes of memory taken up, about.
+    pub(super) fn held(&self) -> usize {
+        self.lines.iter().map(State::held).sum()
+    }
+}
+
+impl Index<Purpose> for Shard {
+    type Output = State;
+
+    fn index(&self, purpose: Purpose) -> &State {
+        &self.lines[purpose as usize]
+    }
+}
+
+impl IndexMut<Purpose> for Shard {
+    fn index_mut(&mut self, purpose: Purpose) -> &mut State {
+        &mut self.lines[purpose as usize]
+    }
+}
