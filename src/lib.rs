@@ -90,3 +90,8 @@ pub use room::publish::{NotPublished, Published, Ticket};
 pub use server::{Builder, Handle, HandleError, Server};
 pub use ws::close::{CloseCode, CloseReason, InvalidClose};
 pub use ws::message::{Message, OwnedMessage};
+
+/// The guide's programs, so that they are compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/embed.md")]
+struct Guide;

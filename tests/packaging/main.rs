@@ -1,6 +1,7 @@
 //! What a system needs to run Fanline as a service, held against the tools that will read it.
 #![forbid(unsafe_code)]
 
+mod guides;
 mod units;
 
 use std::path::{Path, PathBuf};
