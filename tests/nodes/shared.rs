@@ -176,6 +176,19 @@ fn row_37_where_members_do_not_hear_themselves_they_do_not_over_the_round_trip_e
 }
 
 #[test]
+fn a_room_without_history_is_joined_although_it_has_to_be_opened_first() {
+    let redis = Redis::start(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("game.toml");
+    fs::write(&file, "[[route]]\npath = '/game/{room}'\nmode = 'room'\nhistory = { messages = 0 }\n")
+        .unwrap();
+    let node = Node::ready(&redis.url(), &["--config", file.to_str().unwrap()]);
+    let mut client = node.connect("/game/a", None);
+    client.send(Message::text("hello")).unwrap();
+    assert_eq!(text(&mut client), "hello");
+}
+
+#[test]
 fn row_54_events_and_polls_are_woken_by_what_is_published_on_another_node() {
     let redis = Redis::start(&[]);
     let (one, two) = (Node::ready(&redis.url(), &[]), Node::ready(&redis.url(), &[]));

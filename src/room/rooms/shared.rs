@@ -23,6 +23,9 @@ pub enum Change {
 }
 
 impl Rooms {
+    /// For how many milliseconds a room that has been opened stays without anybody.
+    const OPENED_MS: u64 = 1_000;
+
     /// From now on rooms are shared: each is opened before it can be joined.
     pub fn share(&mut self) {
         self.changes.get_or_insert_default();
@@ -66,6 +69,8 @@ impl Rooms {
             let room = &mut self.rooms[key];
             room.is_opening = false;
             room.left_ms = self.now_ms;
+            // Nobody is in it, but those who wait are about to be: a room without history would go before they are.
+            room.guarded_ms = room.guarded_ms.max(self.now_ms + Self::OPENED_MS);
             self.woken.extend(std::mem::take(&mut room.listeners));
         }
     }
