@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fanline::app::{App, Pattern, Route};
+use fanline::backplane::channels::Layer;
 use fanline::backplane::url::Url;
-use fanline::backplane::{Author, Backplane, Event, Kind, Line, Target as BackplaneTarget};
+use fanline::backplane::{Author, Backplane, Event, Kind, Line, Protocol, Target as BackplaneTarget};
 use fanline::engine::{Engine, Rules, Transport};
 use fanline::http::body::{BodyReader, Framing};
 use fanline::http::head::HeadReader;
@@ -38,6 +39,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("engine", engine),
     ("proxy", proxy),
     ("backplane", backplane),
+    ("channels", channels),
 ];
 
 /// A header is read from its own bytes alone, and a frame that was written is read again.
@@ -197,7 +199,8 @@ pub fn deflate(data: &[u8]) {
 pub fn backplane(data: &[u8]) {
     let url = Url::parse("redis://host").expect("a URL");
     let limits = Limits { backplane_pending_max: 4, ..Limits::default() };
-    let mut link = Backplane::new(BackplaneTarget { url, prefix: String::new() }, &limits, 7);
+    let target = BackplaneTarget { url, prefix: String::new(), protocol: Protocol::Nodes };
+    let mut link = Backplane::new(target, &limits, 7);
     let (mut now_ms, mut has_begun) = (1_000, false);
     for (line, replies) in [(Line::commands(0), 3), (Line::news(0), 1)] {
         link.connecting(line, now_ms);
@@ -228,6 +231,65 @@ pub fn backplane(data: &[u8]) {
             }
         }
         for line in link.lines() {
+            assert!(link.output(line).len() < 1 << 20);
+            link.output(line).clear();
+        }
+        assert!(link.due_ms() > 0);
+    }
+}
+
+/// Whatever Redis says on the two lines of a Channels layer, in pieces as above, and whatever is sent to a room, in pieces
+/// that begin with M: what is appended is what it says it is, in its order, and what is not answered is bounded.
+pub fn channels(data: &[u8]) {
+    let url = Url::parse("redis://host").expect("a URL");
+    let limits = Limits { backplane_pending_max: 4, channels_message_bytes_max: 4096, ..Limits::default() };
+    let target = BackplaneTarget { url, prefix: String::new(), protocol: Protocol::Channels };
+    let mut link = Layer::new(target, &limits, 7);
+    let (mut now_ms, mut has_begun) = (1_000, false);
+    for (line, replies) in [(Line::commands(0), 3), (Line::news(0), 2)] {
+        link.connecting(line, now_ms);
+        link.connected(line, now_ms);
+        link.receive(line, "+OK\r\n".repeat(replies).as_bytes(), now_ms);
+    }
+    link.receive(Line::news(0), b"*0\r\n", now_ms);
+    link.open("a".into(), now_ms);
+    for piece in data.split(|byte| *byte == 255) {
+        let said = (Kind::Text, &b"m"[..]);
+        let author = (Author::Asking(ConnId::from_bits(1)), None);
+        let taken = link.publish(("a", true), said, author, None, now_ms).is_ok();
+        assert!(taken || link.is_crowded());
+        match piece.split_first() {
+            Some((b'C', bytes)) => link.receive(Line::commands(0), bytes, now_ms),
+            Some((b'N', bytes)) => link.receive(Line::news(0), bytes, now_ms),
+            Some((b'M', bytes)) => {
+                let head = format!("*3\r\n$1\r\nq\r\n${}\r\n", bytes.len());
+                link.receive(
+                    Line::news(0),
+                    &[head.as_bytes(), bytes, b"\r\n$1\r\n1\r\n*0\r\n"].concat(),
+                    now_ms,
+                );
+            }
+            Some(_) | None => {
+                now_ms += 700;
+                link.tick(now_ms);
+            }
+        }
+        while let Some(event) = link.pop_event() {
+            match event {
+                Event::Begin(_, position) => has_begun = position.offset == 0,
+                Event::Append { kind, payload, .. } => {
+                    assert!(has_begun);
+                    assert!(kind == Kind::Text && std::str::from_utf8(&payload).is_ok());
+                    assert!(
+                        payload.starts_with(b"{") && payload.ends_with(b"}"),
+                        "all of a dict is an object"
+                    );
+                }
+                Event::Ready(_) => assert!(has_begun),
+                Event::Answered(id, ..) => assert_eq!(id, ConnId::from_bits(1)),
+            }
+        }
+        for line in Layer::LINES {
             assert!(link.output(line).len() < 1 << 20);
             link.output(line).clear();
         }

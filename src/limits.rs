@@ -232,6 +232,14 @@ limits! {
         "How often a node publishes through Redis for itself alone, to know that it can.";
     backplane_canary_age: Time = 2_000,
         "Time since the last such canary came back above which a node is not ready.";
+    channels_expiry: Time = 60_000,
+        "Time after which a message on a Channels layer is dropped that nobody has taken; `expiry` in Django's settings, which is to be the same.";
+    channels_group_expiry: Time = 86_400_000,
+        "Time after which a channel has left its groups, unless it has joined them anew; `group_expiry` in Django's settings.";
+    channels_capacity: Count = 100,
+        "Messages a channel takes, and a process for all of its own; a further one is dropped. `capacity` in Django's settings.";
+    channels_message_bytes_max: Bytes = 1 << 20,
+        "Length of a message from a Channels layer; a longer one is dropped.";
     inbox_messages_max: Count = 4096,
         "Requests from other threads waiting for the loop; a further one is refused to its caller.";
     inbox_bytes_max: Bytes = 16 << 20,

@@ -37,7 +37,13 @@ const LEVELS: &[&[(&str, &[&str])]] = &[
         ),
         ("outbound", &["bytes"]),
     ],
-    &[("conn", &[]), ("backplane", &["bytes", "percent_encoding", "resp_rs", "sha1"])],
+    &[
+        ("conn", &[]),
+        (
+            "backplane",
+            &["base64", "bytes", "percent_encoding", "resp_rs", "rmp", "rmpv", "serde_json", "sha1"],
+        ),
+    ],
     &[("engine", &["slab"])],
     &[("reactor", &["mio", "rustix", "rustls", "signal_hook", "signal_hook_mio", "socket2"])],
     &[("server", &[])],
@@ -64,6 +70,8 @@ const CRATES: &[&str] = &[
     "percent_encoding",
     "proxy_header",
     "ring",
+    "rmp",
+    "rmpv",
     "rustix",
     "rustls",
     "sd_notify",

@@ -118,6 +118,9 @@ impl App {
 
 /// Makes the room if there is none of this name, and gives it what its route says of it.
 fn prepare(exchange: &mut Exchange<'_>, room: &str, route: &Route) -> Result<(), Refusal> {
+    if let Some(dialect) = route.dialect_of(room)? {
+        exchange.speak(room, dialect);
+    }
     exchange.keep(room, route.keep).map_err(|_| Refusal::Unavailable("the room cannot be opened"))?;
     exchange.rooms().set_lag(room, route.lag);
     Ok(())
@@ -259,7 +262,7 @@ fn post(exchange: &mut Exchange<'_>, room: &str, route: &Route, visitor: &Visito
     };
     prepare(exchange, room, route)?;
     let filled = route.fill(message, visitor.name(), exchange.now_ms());
-    let outcome = exchange.publish(room, filled.as_message(), key.as_deref());
+    let outcome = exchange.publish_for(room, filled.as_message(), key.as_deref(), visitor.name());
     published(exchange, Target::Messages(room), outcome)
 }
 

@@ -97,7 +97,7 @@ fn obey(
         None => None,
     };
     let filled = route.fill(message, guest.visitor.name(), ctx.now_ms());
-    match ctx.publish_once(room, filled.as_message(), key.as_deref()) {
+    match ctx.publish_for(room, filled.as_message(), key.as_deref(), guest.visitor.name()) {
         Err(NotPublished::Pending(ticket)) => {
             guest.pending.insert(ticket, said.id);
             Ok(None)

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::auth::{Gate, Right, Visitor};
+use crate::backplane::channels::Dialect;
 use crate::{
     Context, Encoding, Exchange, Handler, Join, Joined, Message, NotPublished, Opening, Presence, Published,
     Refusal, Reply, Request, Response, Start, Ticket,
@@ -115,6 +116,9 @@ impl App {
         let (is_quiet, is_compressed) = (!route.echo, route.compress);
         let join = Join { start, encoding, is_quiet, is_compressed, presence };
         let unavailable = |_| Refusal::Unavailable("the room cannot be joined");
+        if let Some(dialect) = route.dialect_of(room)? {
+            opening.speak(room, dialect);
+        }
         opening.keep(room, route.keep).map_err(unavailable)?;
         opening.set_lag(room, route.lag);
         let joined = opening.join_as(room, &join).map_err(unavailable)?;
@@ -250,7 +254,8 @@ fn may_publish(route: &Route, visitor: &Visitor, room: &str) -> bool {
 
 /// Whether anything about the route asks for the visitor's name later.
 fn needs_user(route: &Route, visitor: &Visitor) -> bool {
-    visitor.user().is_some() && route.template.is_some()
+    let is_told = |dialect: &Arc<Dialect>| dialect.send_to.is_some();
+    visitor.user().is_some() && (route.template.is_some() || route.channels.as_ref().is_some_and(is_told))
 }
 
 fn publish(
@@ -260,8 +265,17 @@ fn publish(
     visitor: Option<&Visitor>,
     message: Message<'_>,
 ) {
-    let filled = route.fill(message, visitor.and_then(Visitor::name), ctx.now_ms());
-    ctx.publish(room, filled.as_message());
+    let user = visitor.and_then(Visitor::name);
+    let filled = route.fill(message, user, ctx.now_ms());
+    match &route.channels {
+        // Whoever sends plain messages is not told what has become of them.
+        Some(_) => {
+            let _ = ctx.publish_for(room, filled.as_message(), None, user);
+        }
+        None => {
+            ctx.publish(room, filled.as_message());
+        }
+    }
 }
 
 /// The chat page. It needs nothing from anywhere else, and its policy says so.

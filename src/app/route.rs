@@ -1,10 +1,12 @@
 //! Which path leads to what.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::time;
-use crate::{Keep, Lag, Message};
+use crate::backplane::channels::Dialect;
+use crate::{Keep, Lag, Message, Refusal};
 
 /// One row of the route table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +47,8 @@ pub struct Route {
     pub message_bytes_max: Option<usize>,
     /// How many messages one connection may send in which time.
     pub rate: Option<Rate>,
+    /// How its rooms are spoken of on a Channels layer, where they are shared through one.
+    pub channels: Option<Arc<Dialect>>,
 }
 
 /// Whether a room's members are listed.
@@ -121,6 +125,7 @@ impl Route {
             template: None,
             message_bytes_max: None,
             rate: None,
+            channels: None,
         }
     }
 
@@ -130,6 +135,19 @@ impl Route {
     /// Whether a room of this name belongs to this route.
     pub fn leads_to(&self, room: &str) -> bool {
         self.mode == Mode::Room && !room.is_empty() && (self.pattern.has_room() || self.fixed_room() == room)
+    }
+
+    /// How a room is spoken of on a Channels layer, where it is shared through one.
+    ///
+    /// # Errors
+    /// The refusal of a room whose name does not do in that of a group.
+    pub fn dialect_of(&self, room: &str) -> Result<Option<&Arc<Dialect>>, Refusal> {
+        match &self.channels {
+            Some(dialect) if dialect.group_of(room).is_none() => Err(Refusal::Malformed(
+                "this name does not do in that of a Channels group: ASCII letters, digits, hyphens, underscores, periods",
+            )),
+            dialect => Ok(dialect.as_ref()),
+        }
     }
 
     /// The room of a route whose path names none.

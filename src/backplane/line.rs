@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::channels::Step;
 use super::resp::{Decoder, Reply, command};
 use super::script::Script;
 use super::url::Url;
@@ -60,6 +61,8 @@ pub(super) enum Expected {
     Read(Arc<str>, u64),
     /// What nobody but this node was told.
     Canary,
+    /// Something that is asked of a Channels layer.
+    Layer(Step),
     /// Nothing that matters.
     Nothing,
 }

@@ -4,12 +4,14 @@
 //! log only what has been announced, or stands in the stream, by its offset: whatever is missing between two
 //! announcements is read from the stream, and what cannot be had there is owned up to.
 
+pub mod channels;
 mod line;
 mod post;
 mod resp;
 mod rooms;
 mod script;
 mod shard;
+mod sharing;
 pub mod url;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -25,6 +27,7 @@ use resp::Reply;
 use rooms::Entry;
 use script::Script;
 use shard::Shard;
+pub use sharing::{Protocol, Sharing};
 use url::Url;
 
 use crate::id::ConnId;
@@ -74,6 +77,8 @@ pub struct Target {
     pub url: Url,
     /// What all keys and channels begin with.
     pub prefix: String,
+    /// Who shares the rooms.
+    pub protocol: Protocol,
 }
 
 impl Target {
@@ -244,7 +249,7 @@ impl Backplane {
         }
         match expected {
             Expected::Greeting { is_last: true } => self.opened(line, now_ms),
-            Expected::Greeting { is_last: false } | Expected::Nothing => {}
+            Expected::Greeting { is_last: false } | Expected::Nothing | Expected::Layer(_) => {}
             // One that is refused, as where memory is short, is not heard either, and that is no fault of the line.
             Expected::Canary if matches!(reply, Reply::Error(_)) => {}
             Expected::Canary => {
@@ -374,7 +379,11 @@ mod tests {
     impl Stage {
         /// Both lines are up.
         fn new() -> Self {
-            let target = Target { url: Url::parse("redis://host").unwrap(), prefix: "p:".to_owned() };
+            let target = Target {
+                url: Url::parse("redis://host").unwrap(),
+                prefix: "p:".to_owned(),
+                protocol: Protocol::Nodes,
+            };
             let mut stage = Self { backplane: Backplane::new(target, &Limits::default(), 7), now_ms: 1_000 };
             stage.open(COMMANDS);
             stage.open(NEWS);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::{Command, Shared, Transport, client};
 use crate::backplane::Author;
+use crate::backplane::channels::Dialect;
 use crate::http::head::Request;
 use crate::http::response::is_header;
 use crate::http::upgrade::Granted;
@@ -182,6 +183,11 @@ impl Context<'_> {
         self.shared.rooms.set_lag(room, lag);
     }
 
+    /// Says how a room is spoken of on a Channels layer, if rooms are shared through one.
+    pub fn speak(&mut self, room: &str, dialect: &Arc<Dialect>) {
+        self.shared.speak(room, dialect);
+    }
+
     /// Closes this connection with 4401 at a time given in milliseconds since 1970, unless it is set anew before.
     pub fn expire_at(&mut self, unix_ms: u64) {
         self.expires = Some(self.shared.tick_at(unix_ms));
@@ -217,7 +223,7 @@ impl Context<'_> {
     /// Where rooms are shared with other nodes, it is `None` also where it is on its way: nobody knows the position yet.
     pub fn publish<'m>(&mut self, room: &str, message: impl Into<Message<'m>>) -> Option<Position> {
         if self.shared.is_linked() {
-            let _ = self.publish_to_all(room, message.into(), Author::Silent(self.id), None);
+            let _ = self.publish_to_all(room, message.into(), (Author::Silent(self.id), None), None);
             return None;
         }
         self.publish_once(room, message, None).ok().map(|published| published.position)
@@ -234,8 +240,22 @@ impl Context<'_> {
         message: impl Into<Message<'m>>,
         key: Option<&str>,
     ) -> Result<Published, NotPublished> {
+        self.publish_for(room, message, key, None)
+    }
+
+    /// As [`Context::publish_once`], for a user whose name a worker on a Channels layer is told.
+    ///
+    /// # Errors
+    /// As [`Context::publish_once`].
+    pub fn publish_for<'m>(
+        &mut self,
+        room: &str,
+        message: impl Into<Message<'m>>,
+        key: Option<&str>,
+        user: Option<&str>,
+    ) -> Result<Published, NotPublished> {
         if self.shared.is_linked() {
-            return self.publish_to_all(room, message.into(), Author::Asking(self.id), key);
+            return self.publish_to_all(room, message.into(), (Author::Asking(self.id), user), key);
         }
         let post = Post { memberships: self.memberships, key };
         let published = self.shared.publish(room, message.into(), post)?;
@@ -252,7 +272,7 @@ impl Context<'_> {
         &mut self,
         room: &str,
         message: Message<'_>,
-        author: Author,
+        author: (Author, Option<&str>),
         key: Option<&str>,
     ) -> Result<Published, NotPublished> {
         let (ticket, crowded) = self.shared.publish_to_all(room, message, author, key)?;

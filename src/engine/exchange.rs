@@ -1,10 +1,12 @@
 //! One HTTP request and what its handler can do about it.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Shared, Transport, client};
 use crate::backplane::Author;
+use crate::backplane::channels::Dialect;
 use crate::http::head::Request;
 use crate::http::response::{Refusal, Response};
 use crate::id::ConnId;
@@ -151,6 +153,11 @@ impl<'a> Exchange<'a> {
         self.shared.rooms.keep(room, keep)
     }
 
+    /// Says how a room is spoken of on a Channels layer, if rooms are shared through one.
+    pub fn speak(&mut self, room: &str, dialect: &Arc<Dialect>) {
+        self.shared.speak(room, dialect);
+    }
+
     /// Sends to every member of a room. What came with the same key before is not published again.
     ///
     /// # Errors
@@ -161,11 +168,25 @@ impl<'a> Exchange<'a> {
         message: impl Into<Message<'m>>,
         key: Option<&str>,
     ) -> Result<Published, NotPublished> {
+        self.publish_for(room, message, key, None)
+    }
+
+    /// As [`Exchange::publish`], for a user whose name a worker on a Channels layer is told.
+    ///
+    /// # Errors
+    /// As [`Exchange::publish`].
+    pub fn publish_for<'m>(
+        &mut self,
+        room: &str,
+        message: impl Into<Message<'m>>,
+        key: Option<&str>,
+        user: Option<&str>,
+    ) -> Result<Published, NotPublished> {
         if self.shared.is_pressed() {
             return Err(NotPublished::Memory);
         }
         if self.shared.is_linked() {
-            let sent = self.shared.publish_to_all(room, message.into(), Author::Asking(self.id), key);
+            let sent = self.shared.publish_to_all(room, message.into(), (Author::Asking(self.id), user), key);
             return sent.and_then(|(ticket, _)| Err(NotPublished::Pending(ticket)));
         }
         // The room's members have to wait for the walk, too.

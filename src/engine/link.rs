@@ -1,12 +1,14 @@
 //! Rooms shared with other nodes: what is published goes out through the backplane, and what comes back is appended.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::handler::Handler;
 use super::read::context;
 use super::{Engine, Shared, Transport, get};
-use crate::backplane::{Author, Backplane, Event, Kind};
+use crate::backplane::channels::Dialect;
+use crate::backplane::{Author, Event, Kind, Sharing};
 use crate::conn::Stage;
 use crate::id::ConnId;
 use crate::room::encoding::Encoding;
@@ -24,7 +26,7 @@ use crate::ws::message::Message;
 
 /// The backplane, and who waits for it.
 pub(super) struct Link {
-    backplane: Backplane,
+    backplane: Sharing,
     /// Publishers that wait until less is on its way.
     held: Vec<ConnId>,
     /// Clients that are let in when a room is open.
@@ -56,7 +58,7 @@ impl Shared {
         &mut self,
         room: &str,
         message: Message<'_>,
-        author: Author,
+        (author, user): (Author, Option<&str>),
         key: Option<&str>,
     ) -> Result<(Ticket, bool), NotPublished> {
         let kind = match message {
@@ -66,11 +68,18 @@ impl Shared {
         let keep = self.rooms.keep_of(room);
         let Some(link) = &mut self.link else { return Err(NotPublished::Away) };
         let said = (kind, message.as_bytes());
-        let sent = link.backplane.publish((room, keep), said, author, key, self.now_ms);
+        let sent = link.backplane.publish((room, keep), said, (author, user), key, self.now_ms);
         if sent.is_err() {
             self.metrics.publications_failed.add(1);
         }
         sent.map(|ticket| (ticket, link.backplane.is_crowded()))
+    }
+
+    /// Says how a room is spoken of on a Channels layer, if rooms are shared through one.
+    pub(super) fn speak(&mut self, room: &str, dialect: &Arc<Dialect>) {
+        if let Some(link) = &mut self.link {
+            link.backplane.speak(room, dialect);
+        }
     }
 
     /// Remembers a publisher that waits until less is on its way.
@@ -113,14 +122,14 @@ impl Shared {
 
 impl<H: Handler, T: Transport> Engine<H, T> {
     /// Shares the rooms with other nodes from now on; there must be none yet.
-    pub fn share(&mut self, backplane: Backplane) {
+    pub fn share(&mut self, backplane: impl Into<Sharing>) {
         self.shared.rooms.share();
         let (held, waiting, asked) = (Vec::new(), HashMap::new(), None);
-        self.shared.link = Some(Box::new(Link { backplane, held, waiting, asked }));
+        self.shared.link = Some(Box::new(Link { backplane: backplane.into(), held, waiting, asked }));
     }
 
     /// The backplane, for whoever drives its sockets; and the time as it knows it.
-    pub fn backplane(&mut self, now: Instant) -> Option<(&mut Backplane, u64)> {
+    pub fn backplane(&mut self, now: Instant) -> Option<(&mut Sharing, u64)> {
         let now_ms = self.unix_ms(now);
         self.shared.link.as_mut().map(|link| (&mut link.backplane, now_ms))
     }
@@ -178,16 +187,18 @@ impl<H: Handler, T: Transport> Engine<H, T> {
                     let keep = self.shared.rooms.keep_of(&room);
                     link.backplane.open(room, keep.unwrap_or_default(), now_ms);
                 }
-                Change::Closed(room) => link.backplane.close(&room),
+                Change::Closed(room) => link.backplane.close(&room, now_ms),
                 Change::Announced(room, notice) => {
                     let keep = self.shared.rooms.keep_of(&room);
                     let said = (Kind::Notice, notice.as_bytes());
-                    let sent = link.backplane.publish((&room, keep), said, Author::Server, None, now_ms);
+                    let sent =
+                        link.backplane.publish((&room, keep), said, (Author::Server, None), None, now_ms);
                     self.shared.metrics.publications_failed.add(u64::from(sent.is_err()));
                 }
             }
         }
         self.shared.metrics.publications_failed.add(link.backplane.take_failed());
+        self.shared.metrics.queues_full.add(link.backplane.take_full());
     }
 
     /// Publishers that waited are read again, once less is on its way.

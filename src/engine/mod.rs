@@ -96,7 +96,7 @@ impl Shared {
         post: Post<'_>,
     ) -> Result<Published, NotPublished> {
         if self.is_linked() {
-            let sent = self.publish_to_all(room, message, Author::Server, post.key);
+            let sent = self.publish_to_all(room, message, (Author::Server, None), post.key);
             return sent.and_then(|(ticket, _)| Err(NotPublished::Pending(ticket)));
         }
         let mut press = Press::new(&mut self.deflater, &self.rules.limits, &self.metrics);

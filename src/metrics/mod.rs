@@ -56,6 +56,8 @@ metrics! {
     shed,
     /// Publications of which the backplane did not say in time that they were published.
     publications_failed,
+    /// Queues of a Channels layer that were full, and were not sent what was published.
+    queues_full,
     /// Rooms whose history was lost, so that their members were told.
     rooms_reset,
     /// Publications that slow members were not sent, by the rule of their room.

@@ -14,7 +14,7 @@ use mio::{Interest, Registry, Token};
 use super::Reactor;
 use super::token::Source;
 use crate::backplane::url::Place;
-use crate::backplane::{Backplane, Line, Target};
+use crate::backplane::{Line, Sharing, Target};
 use crate::engine::handler::Handler;
 
 /// Where Redis is, as the kernel knows it.
@@ -91,7 +91,7 @@ impl Link {
     }
 
     /// Connects what is to be connected and, unless the rooms are behind, reads what has come.
-    fn drive(&mut self, registry: &Registry, (backplane, now_ms): (&mut Backplane, u64), may_read: bool) {
+    fn drive(&mut self, registry: &Registry, (backplane, now_ms): (&mut Sharing, u64), may_read: bool) {
         for line in backplane.lines() {
             let number = line.number();
             if self.connections.len() <= number {
@@ -128,7 +128,7 @@ impl Link {
     }
 
     /// Writes what there is to say.
-    fn flush(&mut self, (backplane, now_ms): (&mut Backplane, u64)) {
+    fn flush(&mut self, (backplane, now_ms): (&mut Sharing, u64)) {
         for (number, connection) in self.connections.iter_mut().enumerate() {
             let Some(connection) = connection else { continue };
             let line = Line::numbered(number);
@@ -160,7 +160,7 @@ impl Link {
     }
 
     /// Tells the operator, and nothing twice in a row.
-    fn remark(&mut self, backplane: &mut Backplane) {
+    fn remark(&mut self, backplane: &mut Sharing) {
         if let Some(remark) = backplane.take_remark()
             && remark != self.said
         {
@@ -177,7 +177,7 @@ impl<H: Handler> Reactor<H> {
     /// Where its name cannot be resolved.
     pub fn share(&mut self, target: Target) -> io::Result<()> {
         self.link = Some(Link::new(&target)?);
-        self.engine.share(Backplane::new(target, &self.limits, Link::random()));
+        self.engine.share(Sharing::new(target, &self.limits, Link::random()));
         Ok(())
     }
 

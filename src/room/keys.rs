@@ -7,7 +7,7 @@ use super::position::Position;
 
 /// The latest keys of one room and what they were given.
 #[derive(Debug, Default)]
-pub(super) struct Keys {
+pub(crate) struct Keys {
     known: HashMap<Arc<str>, (u64, Position)>,
     order: VecDeque<(u64, Arc<str>)>,
     /// The keys' lengths together.
@@ -16,7 +16,7 @@ pub(super) struct Keys {
 
 impl Keys {
     /// Where the publication stands that came with this key, unless that was before `oldest_ms`.
-    pub(super) fn find(&self, key: &str, oldest_ms: u64) -> Option<Position> {
+    pub(crate) fn find(&self, key: &str, oldest_ms: u64) -> Option<Position> {
         self.known.get(key).filter(|(time_ms, _)| *time_ms >= oldest_ms).map(|(_, position)| *position)
     }
 
@@ -32,7 +32,7 @@ impl Keys {
     }
 
     /// Remembers a key; of more than `max`, and of those older than `oldest_ms`, the oldest are forgotten.
-    pub(super) fn remember(
+    pub(crate) fn remember(
         &mut self,
         key: &str,
         position: Position,

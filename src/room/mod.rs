@@ -2,7 +2,7 @@
 
 pub mod encoding;
 pub mod join;
-mod keys;
+pub(crate) mod keys;
 pub mod lane;
 pub mod log;
 pub mod long;

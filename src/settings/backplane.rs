@@ -1,8 +1,11 @@
-//! Where the backplane is: the `[backplane]` table of a configuration file, two variables, two flags.
+//! Where the backplane is, and who is there: the `[backplane]` table of a configuration file, variables and flags.
 
 use super::file::Table;
-use crate::backplane::Target;
 use crate::backplane::url::Url;
+use crate::backplane::{Protocol, Target};
+
+/// What `layer` may be.
+const LAYERS: [(&str, Protocol); 1] = [("channels", Protocol::Channels)];
 
 /// Reads the table.
 pub(super) fn read(mut table: Table<'_, '_>) -> Option<Target> {
@@ -22,33 +25,61 @@ pub(super) fn read(mut table: Table<'_, '_>) -> Option<Target> {
         }
         prefix.value
     });
+    let protocol = table.choice("layer", &LAYERS).map_or(Protocol::Nodes, |layer| layer.value);
     table.finish();
-    Some(Target { url: parsed?, prefix: prefix.unwrap_or_else(|| Target::PREFIX.to_owned()) })
+    Some(Target { url: parsed?, prefix: prefix.unwrap_or_else(|| protocol.prefix().to_owned()), protocol })
 }
 
 const EMPTY: &str = "is empty, which would mix the keys with those of others";
 
-/// Takes over what flags or variables say; `named` says which of them.
+/// What says where the backplane is, besides a file.
+pub(super) struct Names {
+    url: &'static str,
+    prefix: &'static str,
+    layer: &'static str,
+}
+
+pub(super) const VARIABLES: Names = Names {
+    url: "FANLINE_BACKPLANE_URL",
+    prefix: "FANLINE_BACKPLANE_PREFIX",
+    layer: "FANLINE_BACKPLANE_LAYER",
+};
+
+pub(super) const FLAGS: Names =
+    Names { url: "--backplane-url", prefix: "--backplane-prefix", layer: "--backplane-layer" };
+
+/// Takes over what flags or variables say, whichever these names are.
 ///
 /// # Errors
 /// A sentence that never has the password in it.
 pub(super) fn apply(
     target: &mut Option<Target>,
-    (url, prefix): (Option<String>, Option<String>),
-    named: (&str, &str),
+    said: impl Fn(&str) -> Option<String>,
+    names: &Names,
 ) -> Result<(), String> {
-    if let Some(url) = url {
-        let url = Url::parse(&url).map_err(|why| format!("{}: {why}", named.0))?;
-        let prefix = target.take().map_or_else(|| Target::PREFIX.to_owned(), |target| target.prefix);
-        *target = Some(Target { url, prefix });
+    if let Some(url) = said(names.url) {
+        let url = Url::parse(&url).map_err(|why| format!("{}: {why}", names.url))?;
+        let protocol = target.as_ref().map_or(Protocol::Nodes, |target| target.protocol);
+        let prefix = target.take().map_or_else(|| protocol.prefix().to_owned(), |target| target.prefix);
+        *target = Some(Target { url, prefix, protocol });
     }
-    match (prefix, target) {
-        (Some(prefix), _) if prefix.is_empty() => Err(format!("{} {EMPTY}", named.1)),
+    let missing = |name: &str| format!("{name}: there is no backplane");
+    if let Some(layer) = said(names.layer) {
+        let target = target.as_mut().ok_or_else(|| missing(names.layer))?;
+        let known = LAYERS.iter().find(|(name, _)| *name == layer);
+        let (_, protocol) = known.ok_or_else(|| format!("{}: `{layer}` is not \"channels\"", names.layer))?;
+        if target.prefix == target.protocol.prefix() {
+            target.prefix = protocol.prefix().to_owned();
+        }
+        target.protocol = *protocol;
+    }
+    match (said(names.prefix), target) {
+        (Some(prefix), _) if prefix.is_empty() => Err(format!("{} {EMPTY}", names.prefix)),
         (Some(prefix), Some(target)) => {
             target.prefix = prefix;
             Ok(())
         }
-        (Some(_), None) => Err(format!("{}: there is no backplane", named.1)),
+        (Some(_), None) => Err(missing(names.prefix)),
         (None, _) => Ok(()),
     }
 }
@@ -59,6 +90,7 @@ mod tests {
 
     use super::super::{Around, Settings};
     use super::*;
+    use crate::backplane::channels::Dialect;
 
     fn mistakes(text: &str) -> Vec<String> {
         let settings = Settings::from_toml(text, Around { env: &|_| None, folder: Path::new("") });
@@ -86,18 +118,89 @@ mod tests {
     }
 
     #[test]
+    fn a_layer_is_joined_by_all_rooms_each_in_its_way() {
+        let text = "[backplane]\nurl = 'redis://host'\nlayer = 'channels'\n\
+                    [[route]]\npath = '/ws/{room}'\nmode = 'room'\n\
+                    channels = { group = 'chat_{room}', text = 'message.text', send_to = 'worker', json = true }\n\
+                    [[route]]\npath = '/lobby'\nmode = 'room'\n[[route]]\npath = '/echo'\nmode = 'echo'";
+        let around = || Around { env: &|_| None, folder: Path::new("") };
+        let settings = Settings::from_toml(text, around()).unwrap();
+        let dialects: Vec<_> = settings.routes.iter().map(|route| route.channels.as_deref()).collect();
+        let plain = Dialect::default();
+        let chat = Dialect {
+            group: "chat_{room}".into(),
+            text: Some("message.text".into()),
+            send_to: Some("worker".into()),
+            is_object: true,
+            ..plain.clone()
+        };
+        assert_eq!(dialects, [Some(&chat), Some(&plain), None]);
+        let summary = settings.summary();
+        for said in [
+            "backplane = redis://host:6379/0 as a Channels layer, keys begin with asgi (none)",
+            "the group `chat_{room}` with `chat.message`, sends to the worker `worker`",
+        ] {
+            assert!(summary.contains(said), "{summary}");
+        }
+        let defaults = Settings::from_toml("[backplane]\nurl = 'redis://host'\nlayer = 'channels'", around());
+        assert!(defaults.unwrap().routes.iter().any(|route| route.channels.as_deref() == Some(&plain)));
+    }
+
+    #[test]
+    fn what_no_layer_takes_is_found_before_anything_starts() {
+        let layer = "[backplane]\nurl = 'redis://host'\nlayer = 'channels'\n[[route]]\n";
+        let room = "path = '/ws/{room}'\nmode = 'room'\n";
+        let rows = [
+            (
+                room,
+                "group = 'chat {room}'",
+                "7: route.channels.group: `chat {room}` does not do: Channels takes",
+            ),
+            (room, "group = 'chat'", "7: route.channels.group: has no {room}"),
+            (room, "type = '_secret'", "7: route.channels.type: `_secret` begins as no method"),
+            (room, "field = 'type'", "7: route.channels.field: `type` is the layer's own"),
+            (room, "send_to = 'a!b'", "7: route.channels.send_to: `a!b` is no worker's channel"),
+            (room, "texts = 'a'", "7: route.channels.texts: there is no such key; did you mean `text`?"),
+            ("path = '/a/b'\nmode = 'room'\n", "", "4: route.room: `a/b` does not do in a group's name"),
+            ("path = '/b'\nmode = 'echo'\n", "", "7: route.channels: means nothing on a route of mode"),
+        ];
+        for (route, channels, want) in rows {
+            let wrong = mistakes(&format!("{layer}{route}channels = {{ {channels} }}"));
+            assert!(wrong.len() == 1 && wrong[0].starts_with(want), "{wrong:?}");
+        }
+        let nodes = mistakes(&format!("[[route]]\n{room}channels = {{ text = 'a' }}"));
+        assert!(
+            nodes[0].starts_with("4: route.channels: means nothing without backplane.layer"),
+            "{nodes:?}"
+        );
+        let other = mistakes("[backplane]\nurl = 'redis://host'\nlayer = 'chanels'");
+        assert!(other[0].starts_with("3: backplane.layer: `chanels` is none of \"channels\""), "{other:?}");
+    }
+
+    #[test]
     fn a_flag_changes_the_url_and_keeps_the_prefix() {
         let mut target = None;
-        let some = |text: &str| Some(text.to_owned());
-        assert!(apply(&mut target, (None, some("a:")), ("URL", "PREFIX")).is_err(), "of what?");
-        apply(&mut target, (some("redis://one"), some("a:")), ("URL", "PREFIX")).unwrap();
-        apply(&mut target, (some("redis://two"), None), ("URL", "PREFIX")).unwrap();
-        let target = target.unwrap();
-        assert_eq!(
-            (target.url.to_string(), target.prefix),
-            ("redis://two:6379/0".to_owned(), "a:".to_owned())
-        );
-        let why = apply(&mut None, (some("http://u:secret@x"), None), ("--backplane-url", "")).unwrap_err();
+        let apply = |target: &mut Option<Target>, said: &[(&str, &str)]| {
+            let find = |name: &str| {
+                said.iter().find(|(flag, _)| name.ends_with(flag)).map(|(_, value)| (*value).to_owned())
+            };
+            apply(target, find, &FLAGS)
+        };
+        assert!(apply(&mut target, &[("prefix", "a:")]).is_err(), "of what?");
+        apply(&mut target, &[("url", "redis://one"), ("prefix", "a:")]).unwrap();
+        apply(&mut target, &[("url", "redis://two")]).unwrap();
+        let shown = target.as_ref().map(|target| (target.url.to_string(), &*target.prefix));
+        assert_eq!(shown, Some(("redis://two:6379/0".to_owned(), "a:")));
+        assert!(apply(&mut None, &[("layer", "channels")]).is_err(), "of what?");
+        let why = apply(&mut target, &[("layer", "chanels")]).unwrap_err();
+        assert_eq!(why, "--backplane-layer: `chanels` is not \"channels\"");
+        apply(&mut target, &[("layer", "channels")]).unwrap();
+        let shown = target.as_ref().map(|target| (target.protocol, &*target.prefix));
+        assert_eq!(shown, Some((Protocol::Channels, "a:")), "a prefix that is said stays");
+        let mut target = None;
+        apply(&mut target, &[("layer", "channels"), ("url", "redis://one")]).unwrap();
+        assert_eq!(target.map(|target| target.prefix).as_deref(), Some("asgi"));
+        let why = apply(&mut None, &[("url", "http://u:secret@x")]).unwrap_err();
         assert!(why.starts_with("--backplane-url: ") && !why.contains("secret"), "{why}");
     }
 }

@@ -100,7 +100,13 @@ pub fn command() -> Command {
             Arg::new("backplane-prefix")
                 .long("backplane-prefix")
                 .value_name("TEXT")
-                .help("What its keys begin with [default: fanline:]"),
+                .help("What its keys begin with [default: fanline:, on a layer asgi]"),
+        )
+        .arg(
+            Arg::new("backplane-layer")
+                .long("backplane-layer")
+                .value_name("LAYER")
+                .help("channels: share rooms with Django Channels applications, on their layer in that Redis"),
         )
         .arg(Arg::new("origin").long("origin").value_name("ORIGIN").action(ArgAction::Append).help(
             "Origin whose pages may connect besides the server's own, such as https://example.org; * for any",

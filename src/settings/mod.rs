@@ -23,9 +23,9 @@ use auth::AuthEntry;
 use file::{Item, Source, Table};
 use listen::{parse_mode, parse_networks, read_listen, read_networks};
 
-use crate::app::{Files, Route};
+use crate::app::{Files, Mode, Route};
 use crate::auth::Gate;
-use crate::backplane::Target;
+use crate::backplane::{Protocol, Target};
 use crate::http::origin::OriginPolicy;
 use crate::limits::{Limit, Limits};
 use crate::{Builder, Networks};
@@ -144,6 +144,7 @@ impl Settings {
         };
         settings.apply_env(env).map_err(SettingsError::Invalid)?;
         settings.apply_flags(flags).map_err(SettingsError::Invalid)?;
+        settings.join_layer();
         let mut wrong = settings.limits.contradictions();
         wrong.extend(settings.tls.contradiction().map(str::to_owned));
         match wrong.as_slice() {
@@ -225,8 +226,9 @@ impl Settings {
         }
         let routes = table.tables("route");
         if !routes.is_empty() {
-            self.routes = routes::read(source, routes, &self.limits);
+            self.routes = routes::read(source, routes, &self.limits, self.protocol());
         }
+        self.join_layer();
         if let Some((entry, marks)) = table.derived::<AuthEntry>("auth") {
             match entry.into_gate(around) {
                 Ok(gate) => self.gate = gate,
@@ -234,6 +236,19 @@ impl Settings {
             }
         }
         table.finish();
+    }
+
+    fn protocol(&self) -> Protocol {
+        self.backplane.as_ref().map_or(Protocol::Nodes, |target| target.protocol)
+    }
+
+    /// On a Channels layer every room is spoken of in some way.
+    fn join_layer(&mut self) {
+        if self.protocol() == Protocol::Channels {
+            for route in self.routes.iter_mut().filter(|route| route.mode == Mode::Room) {
+                route.channels.get_or_insert_default();
+            }
+        }
     }
 
     fn apply_env(&mut self, env: impl Fn(&str) -> Option<String>) -> Result<(), String> {
@@ -247,9 +262,7 @@ impl Settings {
         if let Some(listen) = env("FANLINE_TLS_PROXY_LISTEN") {
             self.tls.proxy_listen = list(listen);
         }
-        let shared = (env("FANLINE_BACKPLANE_URL"), env("FANLINE_BACKPLANE_PREFIX"));
-        let named = ("FANLINE_BACKPLANE_URL", "FANLINE_BACKPLANE_PREFIX");
-        backplane::apply(&mut self.backplane, shared, named)?;
+        backplane::apply(&mut self.backplane, &env, &backplane::VARIABLES)?;
         if let Some(trusted) = env("FANLINE_TRUSTED_PROXIES") {
             self.trusted_proxies = parse_networks(&list(trusted))?;
         }
@@ -288,9 +301,8 @@ impl Settings {
         if let Some(listen) = flags.get_many::<String>("listen") {
             self.listen = listen.cloned().collect();
         }
-        let flag = |name| flags.get_one::<String>(name).cloned();
-        let shared = (flag("backplane-url"), flag("backplane-prefix"));
-        backplane::apply(&mut self.backplane, shared, ("--backplane-url", "--backplane-prefix"))?;
+        let flag = |name: &str| flags.get_one::<String>(name.trim_start_matches("--")).cloned();
+        backplane::apply(&mut self.backplane, flag, &backplane::FLAGS)?;
         if let Some(listen) = flags.get_many::<String>("proxy-listen") {
             self.proxy_listen = listen.cloned().collect();
         }

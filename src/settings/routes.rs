@@ -1,19 +1,38 @@
 //! The `[[route]]` tables of a configuration file.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::file::{Item, Source, Table};
 use crate::app::{Listing, Mode, Pattern, Rate, Route};
+use crate::backplane::Protocol;
+use crate::backplane::channels::Dialect;
 use crate::limits::{Limits, Unit};
 use crate::{Keep, Lag};
 
 /// The keys that mean nothing where there is no room.
-const ROOM_KEYS: &[&str] =
-    &["room", "history", "replay", "echo", "lag", "compress", "read_only", "presence", "template"];
+const ROOM_KEYS: &[&str] = &[
+    "room",
+    "history",
+    "replay",
+    "echo",
+    "lag",
+    "compress",
+    "read_only",
+    "presence",
+    "template",
+    "channels",
+];
 
 /// Reads all routes, and what is wrong between them.
-pub(super) fn read(source: &Source<'_>, tables: Vec<Table<'_, '_>>, limits: &Limits) -> Vec<Route> {
-    let routes: Vec<Item<Route>> = tables.into_iter().filter_map(|table| read_one(table, limits)).collect();
+pub(super) fn read(
+    source: &Source<'_>,
+    tables: Vec<Table<'_, '_>>,
+    limits: &Limits,
+    protocol: Protocol,
+) -> Vec<Route> {
+    let routes = tables.into_iter().filter_map(|table| read_one(table, limits, protocol));
+    let routes: Vec<Item<Route>> = routes.collect();
     for (count, route) in routes.iter().enumerate() {
         for earlier in &routes[..count] {
             compare(source, earlier, route);
@@ -45,7 +64,7 @@ fn compare(source: &Source<'_>, earlier: &Item<Route>, later: &Item<Route>) {
 }
 
 /// Reads one route; `None` where it has no usable path or mode. Every key is looked at in any case.
-fn read_one(mut table: Table<'_, '_>, limits: &Limits) -> Option<Item<Route>> {
+fn read_one(mut table: Table<'_, '_>, limits: &Limits, protocol: Protocol) -> Option<Item<Route>> {
     let at = table.at();
     let path = table.text("path");
     if path.is_none() && !table.has_had("path") {
@@ -70,6 +89,7 @@ fn read_one(mut table: Table<'_, '_>, limits: &Limits) -> Option<Item<Route>> {
         mode.as_ref().map_or(Mode::Room, |mode| mode.value),
     );
     let keep = read_history(&mut table).unwrap_or(plain.keep);
+    let room_at = table.find("room").unwrap_or(at);
     let subprotocols = read_subprotocols(&mut table);
     let route = Route {
         room: read_room(&mut table, has_room, limits),
@@ -88,8 +108,15 @@ fn read_one(mut table: Table<'_, '_>, limits: &Limits) -> Option<Item<Route>> {
         template: read_template(&mut table),
         message_bytes_max: read_bytes_max(&mut table, limits),
         rate: read_rate(&mut table),
+        channels: read_channels(&mut table, has_room, protocol).map(Arc::new),
         ..plain
     };
+    if protocol == Protocol::Channels && route.mode == Mode::Room && !has_room && pattern.is_some() {
+        let (room, dialect) = (route.fixed_room(), route.channels.clone().unwrap_or_default());
+        if dialect.group_of(&room).is_none() {
+            table.wrong(room_at, "room", format!("`{room}` does not do in a group's name: {NAMES}"));
+        }
+    }
     table.finish();
     mode?;
     pattern.map(|pattern| Item { value: route, at: pattern.at })
@@ -199,6 +226,60 @@ fn read_template(table: &mut Table<'_, '_>) -> Option<String> {
         table.wrong(template.at, "template", "has no {text}, so that what is said would be lost");
     }
     Some(template.value)
+}
+
+/// What Channels takes as a name.
+const NAMES: &str = "Channels takes fewer than 100 ASCII letters, digits, hyphens, underscores and periods";
+
+/// How a route's rooms are spoken of on a Channels layer.
+fn read_channels(table: &mut Table<'_, '_>, has_room: bool, protocol: Protocol) -> Option<Dialect> {
+    let mut channels = table.table("channels")?;
+    if protocol == Protocol::Nodes {
+        table.wrong(channels.at(), "channels", "means nothing without backplane.layer = \"channels\"");
+    }
+    let (plain, kind_at) = (Dialect::default(), channels.find("type"));
+    let dialect = Dialect {
+        group: read_group(&mut channels, has_room).unwrap_or(plain.group),
+        kind: filled(&mut channels, "type").unwrap_or(plain.kind),
+        field: read_field(&mut channels, "field").unwrap_or(plain.field),
+        is_object: channels.flag("json").is_some_and(|json| json.value),
+        text: read_field(&mut channels, "text"),
+        send_to: read_send_to(&mut channels),
+    };
+    if dialect.kind.starts_with(['.', '_'])
+        && let Some(at) = kind_at
+    {
+        channels.wrong(at, "type", format!("`{}` begins as no method that Channels calls may", dialect.kind));
+    }
+    channels.finish();
+    Some(dialect)
+}
+
+fn read_group(channels: &mut Table<'_, '_>, has_room: bool) -> Option<String> {
+    let group = channels.text("group")?;
+    if !Dialect::is_name(&group.value.replace(Dialect::ROOM, "x")) {
+        channels.wrong(group.at, "group", format!("`{}` does not do: {NAMES}", group.value));
+    } else if has_room && !group.value.contains(Dialect::ROOM) {
+        channels.wrong(group.at, "group", "has no {room}, so that all rooms of this path would be one group");
+    }
+    Some(group.value)
+}
+
+fn read_field(channels: &mut Table<'_, '_>, key: &'static str) -> Option<String> {
+    let at = channels.find(key);
+    let field = filled(channels, key)?;
+    if let Some(at) = at.filter(|_| matches!(field.as_str(), "type" | "__asgi_channel__")) {
+        channels.wrong(at, key, format!("`{field}` is the layer's own"));
+    }
+    Some(field)
+}
+
+fn read_send_to(channels: &mut Table<'_, '_>) -> Option<String> {
+    let channel = channels.text("send_to")?;
+    if !Dialect::is_name(&channel.value) {
+        channels.wrong(channel.at, "send_to", format!("`{}` is no worker's channel: {NAMES}", channel.value));
+    }
+    Some(channel.value)
 }
 
 fn read_bytes_max(table: &mut Table<'_, '_>, limits: &Limits) -> Option<usize> {

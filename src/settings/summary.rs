@@ -5,6 +5,8 @@ use std::time::Duration;
 use super::Settings;
 use crate::app::{Listing, Mode, Route};
 use crate::auth::{Anonymous, Gate};
+use crate::backplane::Protocol;
+use crate::backplane::channels::Dialect;
 use crate::http::origin::OriginPolicy;
 use crate::limits::{Limits, Unit};
 use crate::{Builder, Lag};
@@ -79,7 +81,14 @@ impl Settings {
             lines.push(format!("static = {} (none)", folder.display()));
         }
         if let Some(backplane) = &self.backplane {
-            lines.push(format!("backplane = {}, keys begin with {} (none)", backplane.url, backplane.prefix));
+            let layer = match backplane.protocol {
+                Protocol::Nodes => "",
+                Protocol::Channels => " as a Channels layer",
+            };
+            lines.push(format!(
+                "backplane = {}{layer}, keys begin with {} (none)",
+                backplane.url, backplane.prefix
+            ));
         }
         lines.extend(describe_gate(&self.gate));
         let defaults = Limits::default();
@@ -148,6 +157,7 @@ fn describe(route: &Route) -> Vec<String> {
         route.greeting.as_ref().map(|greeting| format!("greets `{greeting}`")),
         route.exit_word.as_ref().map(|word| format!("ends on `{word}`")),
         route.template.as_ref().map(|template| format!("as `{template}`")),
+        route.channels.as_deref().map(describe_dialect),
         (!route.subprotocols.is_empty()).then(|| {
             let required = if route.subprotocol_required { " required" } else { "" };
             format!("subprotocols {}{required}", route.subprotocols.join(" "))
@@ -159,6 +169,14 @@ fn describe(route: &Route) -> Vec<String> {
     ];
     said.extend(options.into_iter().flatten());
     said
+}
+
+fn describe_dialect(dialect: &Dialect) -> String {
+    let to = match &dialect.send_to {
+        Some(channel) => format!(", sends to the worker `{channel}`"),
+        None => String::new(),
+    };
+    format!("the group `{}` with `{}`{to}", dialect.group, dialect.kind)
 }
 
 fn count(number: u64, what: &str) -> String {

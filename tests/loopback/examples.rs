@@ -11,8 +11,12 @@ use crate::sockets::handshake;
 
 /// The binary with an example's configuration, on a port of its own.
 fn example(name: &str) -> Process {
+    example_with(name, &[])
+}
+
+fn example_with(name: &str, args: &[&str]) -> Process {
     let config = format!("{}/examples/{name}.toml", env!("CARGO_MANIFEST_DIR"));
-    Process::start(&["--config", &config, "--listen", "127.0.0.1:0"])
+    Process::start(&[&["--config", &config, "--listen", "127.0.0.1:0"], args].concat())
 }
 
 /// Publishes as curl does: the answer's status and body.
@@ -47,11 +51,22 @@ fn every_example_is_good_and_is_tried_here() {
             let checked = fanline(&["check", path.to_str().unwrap()]).output().unwrap();
             assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
             let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-            assert!(source.contains(&format!("example(\"{name}\")")), "{name} is not tried");
+            assert!(source.contains(&format!("(\"{name}\"")), "{name} is not tried");
             count += 1;
         }
     }
-    assert_eq!(count, 7);
+    assert_eq!(count, 8);
+}
+
+#[test]
+fn channels_without_its_redis_is_alive_and_says_that_it_is_not_ready() {
+    // With it, `tests/channels` tries it.
+    let nowhere = "redis+unix:///nowhere/redis.sock";
+    let server = example_with("channels", &["--backplane-url", nowhere, "--admission-deadline", "200ms"]);
+    assert!(get(server.addr(), "/healthz").starts_with("HTTP/1.1 200"));
+    assert!(get(server.addr(), "/readyz").starts_with("HTTP/1.1 503"));
+    assert_eq!(publish(server.addr(), "lobby", "", "hello").0, 503);
+    assert_eq!(publish(server.addr(), "a%20b", "", "hello").0, 400, "no group has such a name");
 }
 
 #[test]
