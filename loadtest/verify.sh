@@ -29,19 +29,19 @@ TAIL_LINES=60      # of a failed step's log
 PYTHONS=(python3 python3.14 python3.13 python3.12 python3.11)
 SKIPPED=77         # the exit code that says "could not run here, and why is in the log"
 
-STEPS=(fmt clippy docs build tests sim doctests benches conform autobahn idle push attacks instructions interop browser proxies nodes packaging fuzz)
+STEPS=(fmt clippy docs build tests sim doctests benches conform autobahn idle push attacks instructions interop browser proxies nodes channels packaging fuzz)
 
 # Seconds a step may take, were it alone on a small machine; compiling from nothing is in them.
 declare -A LIMIT=(
   [setup]=400 [fmt]=60 [clippy]=400 [docs]=300 [build]=600 [tests]=700 [sim]=240 [doctests]=200 [benches]=240 [fuzz]=800
   [conform]=180 [autobahn]=360 [idle]=180 [push]=120 [attacks]=180 [instructions]=180 [interop]=240 [browser]=400 [proxies]=240 [nodes]=240
-  [packaging]=120
+  [channels]=240 [packaging]=120
 )
 
 # ── The steps ───────────────────────────────────────────────────────────────────────────────────────────────
 
 step_fmt()      { cargo fmt --all --check; }
-step_clippy()   { cargo clippy --workspace --all-targets --test proxies --test nodes --test packaging --locked -- -D warnings; }
+step_clippy()   { cargo clippy --workspace --all-targets --test proxies --test nodes --test channels --test packaging --locked -- -D warnings; }
 step_docs()     { RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked; }
 step_doctests() { cargo test --doc --workspace --locked; }
 step_conform()  { cargo loadtest conform; }
@@ -82,6 +82,11 @@ step_nodes() {
 }
 
 step_packaging() { cargo test --workspace --test packaging --locked; }
+step_channels() {
+  export CHANNELS_PYTHON
+  CHANNELS_PYTHON=$(venv_folder channels)/bin/python
+  cargo test --workspace --test channels --locked
+}
 
 # Each target for a while over its corpus, and whatever comes to the fuzzer's mind; one for each core at a time.
 step_fuzz() {
@@ -129,7 +134,7 @@ step_sim() { cargo test --workspace --features fanline/planted-faults --test sim
 step_interop() {
   export FANLINE PYTHON
   FANLINE=$(server_binary) || return
-  PYTHON=$(venv_folder)/bin/python
+  PYTHON=$(venv_folder interop)/bin/python
   node --test --test-reporter=tap tests/interop/run.mjs tests/interop/push.mjs
 }
 
@@ -166,6 +171,7 @@ count_interop()  { count_node "$1" | skips_fail; }
 count_proxies()  { count_cargo "$1"; }
 count_nodes()    { count_cargo "$1"; }
 count_packaging() { count_cargo "$1"; }
+count_channels() { count_cargo "$1"; }
 count_browser()  { count_node "$1" | skips_fail; }
 count_sim()      { count_cargo "$1"; }
 count_tests()    { count_nextest "$1" || count_cargo "$1"; }
@@ -353,20 +359,20 @@ setup_chromium() {
 }
 
 # One environment per set of requirements, so that an old one is never half right.
-venv_folder() { echo "$FANLINE_CACHE/interop-$(cksum <tests/interop/requirements.txt | cut -d' ' -f1)"; }
+venv_folder() { echo "$FANLINE_CACHE/$1-$(cksum <"tests/$1/requirements.txt" | cut -d' ' -f1)"; }
 
 setup_venv() {
   local folder python
-  folder=$(venv_folder)
+  folder=$(venv_folder "$1")
   [ -e "$folder/complete" ] && return
   python=$(recent_python) || { missing "Python 3.11 or newer"; return; }
   mkdir -p "$FANLINE_CACHE"
   if ! make_venv "$python" "$folder" && ! { install_packages python3-venv && make_venv "$python" "$folder"; }; then
     missing "a Python virtual environment: Debian's package python3-venv"
-  elif "$folder/bin/python" -m pip --quiet install --requirement tests/interop/requirements.txt; then
+  elif "$folder/bin/python" -m pip --quiet install --requirement "tests/$1/requirements.txt"; then
     touch "$folder/complete"
   else
-    missing "the Python packages of tests/interop/requirements.txt"
+    missing "the Python packages of tests/$1/requirements.txt"
   fi
 }
 
@@ -394,7 +400,8 @@ setup_npm() {
 step_setup() {
   setup_commands
   setup_chromium
-  setup_venv
+  setup_venv interop
+  setup_venv channels
   setup_npm tests/interop
   setup_npm tests/browser
 }
@@ -434,7 +441,7 @@ main() {
     case $name in
       build) build+=("$name") ;;
       fmt | clippy | docs | tests | sim | doctests | benches) first+=("$name") ;;
-      interop | browser | proxies | nodes | packaging) web+=("$name") ;;
+      interop | browser | proxies | nodes | channels | packaging) web+=("$name") ;;
       fuzz) fuzz+=("$name") ;;
       *) rest+=("$name") ;;
     esac
