@@ -268,11 +268,11 @@ fn publish(
     let user = visitor.and_then(Visitor::name);
     let filled = route.fill(message, user, ctx.now_ms());
     match &route.channels {
-        // Whoever sends plain messages is not told what has become of them.
-        Some(_) => {
+        // Whoever sends plain messages is not told what has become of them; a worker is told who does.
+        Some(dialect) if dialect.send_to.is_some() => {
             let _ = ctx.publish_for(room, filled.as_message(), None, user);
         }
-        None => {
+        Some(_) | None => {
             ctx.publish(room, filled.as_message());
         }
     }

@@ -16,7 +16,6 @@ fn row_40_the_chat_of_the_tutorial_speaks_with_sockets_here_in_both_directions()
     // The same page would connect to either.
     let mut there = site.connect("lobby");
     let mut here = [node.connect("/ws/chat/lobby/", None), node.connect("/ws/chat/lobby/", None)];
-    // Daphne answers before the consumer has joined its group; its own message comes back to it when it has.
     there.send(Message::text(r#"{"message":"from there 你好"}"#)).unwrap();
     assert_eq!(there.read().unwrap(), Message::text(r#"{"message": "from there \u4f60\u597d"}"#));
     for client in &mut here {

@@ -10,6 +10,9 @@ mod node;
 #[path = "../nodes/redis.rs"]
 #[allow(dead_code, reason = "not all of it is needed here")]
 mod redis;
+#[path = "../../src/backplane/channels/script.rs"]
+#[allow(dead_code, reason = "one of them is tried alone")]
+mod script;
 
 use std::fs;
 use std::net::TcpStream;

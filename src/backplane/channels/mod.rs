@@ -88,6 +88,8 @@ pub struct Layer {
     pending_bytes: usize,
     next_ticket: u64,
     events: VecDeque<Event>,
+    /// How many lines there have been on which messages are taken.
+    taking: u64,
     /// The messages that are in flight and have been heard, by what makes them unique.
     heard: HashSet<[u8; UNIQUE]>,
     canary_due_ms: u64,
@@ -125,6 +127,7 @@ impl Layer {
             pending_bytes: 0,
             next_ticket: 1,
             events: VecDeque::new(),
+            taking: 0,
             heard: HashSet::new(),
             canary_due_ms: 0,
             failed: 0,
@@ -259,6 +262,7 @@ impl Layer {
                 self.send_pending(now_ms);
             }
             Purpose::News => {
+                self.taking += 1;
                 self.take(true, now_ms);
                 self.say("connected");
             }
@@ -410,7 +414,7 @@ mod tests {
                     assert!(self.said(line).contains("ZADD p:group:fanline.0123456789abcdef 1000.000"));
                     self.reply(line, b":1\r\n:1\r\n");
                 }
-                Purpose::News => assert!(self.said(line).ends_with("1048576 1048576 60")),
+                Purpose::News => assert!(self.said(line).contains("1048576 1048576 60 ")),
             }
         }
 

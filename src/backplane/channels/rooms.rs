@@ -158,7 +158,7 @@ impl Layer {
     /// answered, so that one question brings everything.
     pub(super) fn take(&mut self, is_again: bool, now_ms: u64) {
         let queue = self.key(&self.queue());
-        let in_flight = format!("{queue}$inflight");
+        let (in_flight, line) = (format!("{queue}$inflight"), format!("{queue}$line"));
         let (limits, sha) = (&self.limits, self.take.sha.clone());
         // Well before the line would be given up.
         let patience = Self::seconds((limits.backplane_reply_deadline.as_millis() as u64 / 2).max(1));
@@ -167,6 +167,7 @@ impl Layer {
             limits.page_bytes_max.max(1).to_string(),
             limits.channels_message_bytes_max.to_string(),
             limits.channels_expiry.as_secs().max(1).to_string(),
+            self.taking.to_string(),
         ];
         if !is_again {
             let parts = [&b"BZPOPMIN"[..], queue.as_bytes(), patience.as_bytes()];
@@ -174,7 +175,7 @@ impl Layer {
         }
         let is_heard = if is_again { "0" } else { "1" };
         let mut parts: Vec<&[u8]> =
-            ["EVALSHA", &sha, "2", &queue, &in_flight, is_heard].map(str::as_bytes).into();
+            ["EVALSHA", &sha, "3", &queue, &in_flight, &line, is_heard].map(str::as_bytes).into();
         parts.extend(numbers.iter().map(String::as_bytes));
         self.redis[Purpose::News].ask(Expected::Layer(Step::More { is_again }), &parts, now_ms);
     }

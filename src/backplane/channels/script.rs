@@ -54,12 +54,17 @@ return 1
 ";
 
 /// Takes the oldest messages of a queue, and keeps them in flight until the next are taken. What is in flight and may not
-/// have been heard is returned before anything else. Messages that are too long are gone.
+/// have been heard is returned before anything else. Messages that are too long are gone. A line that has been given up for
+/// another, and does not know it, takes nothing any more.
 ///
-/// Keys: the queue, what is in flight.
+/// Keys: the queue, what is in flight, the number of the line that takes.
 /// Arguments: 1 where what is in flight has been heard, how many messages are taken, how many bytes, how long a message may
-/// be, and for how many seconds what is in flight is remembered.
+/// be, for how many seconds the other two keys are remembered, and the number of the line.
 pub(super) const TAKE: &str = "\
+local line = redis.call('GET', KEYS[3])
+if line and tonumber(line) > tonumber(ARGV[6]) then return {} end
+redis.call('EXPIRE', KEYS[2], ARGV[5])
+redis.call('SET', KEYS[3], ARGV[6], 'EX', ARGV[5])
 if ARGV[1] == '0' then
   local again = redis.call('ZRANGE', KEYS[2], 0, -1)
   if #again > 0 then return again end
