@@ -239,7 +239,7 @@ limits! {
     channels_capacity: Count = 100,
         "Messages a channel takes, and a process for all of its own; a further one is dropped. `capacity` in Django's settings.";
     channels_message_bytes_max: Bytes = 1 << 20,
-        "Length of a message from a Channels layer; a longer one is dropped.";
+        "Length of a message on a Channels layer; a longer one is neither sent (1009, 413) nor taken.";
     inbox_messages_max: Count = 4096,
         "Requests from other threads waiting for the loop; a further one is refused to its caller.";
     inbox_bytes_max: Bytes = 16 << 20,

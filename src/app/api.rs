@@ -243,7 +243,7 @@ fn messages(
 fn post(exchange: &mut Exchange<'_>, room: &str, route: &Route, visitor: &Visitor) -> Result<Reply, Refusal> {
     let request = exchange.request();
     let body = exchange.body();
-    if body.len() > route.message_bytes_max.unwrap_or(usize::MAX) {
+    if body.len() > route.bytes_max(exchange.limits()) {
         return Err(Refusal::BodyTooLarge);
     }
     let message = match is_text(request.header("content-type")) {

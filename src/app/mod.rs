@@ -205,7 +205,7 @@ impl Handler for App {
 
     fn message(&mut self, place: &mut Place, ctx: &mut Context<'_>, message: Message<'_>) {
         let route = &place.route;
-        if route.message_bytes_max.is_some_and(|max| message.len() > max) {
+        if message.len() > route.bytes_max(ctx.limits()) {
             return ctx.close(1009, "longer than messages here may be").unwrap_or_default();
         }
         if let (Some(rate), Some(guest)) = (route.rate, &mut place.guest)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::time;
 use crate::backplane::channels::Dialect;
-use crate::{Keep, Lag, Message, Refusal};
+use crate::{Keep, Lag, Limits, Message, Refusal};
 
 /// One row of the route table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,6 +148,12 @@ impl Route {
             )),
             dialect => Ok(dialect.as_ref()),
         }
+    }
+
+    /// How long a message may be here.
+    pub(super) fn bytes_max(&self, limits: &Limits) -> usize {
+        let own = self.message_bytes_max.unwrap_or(usize::MAX);
+        if self.channels.is_some() { own.min(limits.channels_message_bytes_max) } else { own }
     }
 
     /// The room of a route whose path names none.

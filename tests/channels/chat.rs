@@ -184,3 +184,22 @@ fn who_has_left_is_not_in_the_group_any_more() {
         assert!(begun.elapsed() < super::node::PATIENCE, "it never leaves");
     }
 }
+
+#[test]
+fn what_is_too_long_for_the_layer_is_refused_and_what_is_deep_comes_back() {
+    let redis = Redis::start(&[]);
+    let routes = "[[route]]\npath = '/chat/{room}'\nmode = 'room'\nchannels = { json = true }\n";
+    let node = node(&redis, routes, &["--channels-message-bytes-max", "4KiB"]);
+    let mut client = node.connect("/chat/lobby", None);
+    let deep = format!("{{\"deep\":{}{}}}", "[".repeat(120), "]".repeat(120));
+    client.send(Message::text(deep.clone())).unwrap();
+    assert!(text(&mut client).contains(&deep[1..]));
+    let post = |len| node.request("POST", "/rooms/lobby/messages", "", &"x".repeat(len)).0;
+    assert_eq!(post(4097), 413);
+    // With what the layer adds it is too long, too.
+    assert_eq!(post(4090), 503);
+    assert_eq!(post(3000), 201);
+    assert!(text(&mut client).len() > 3000);
+    client.send(Message::text("x".repeat(4097))).unwrap();
+    assert!(matches!(client.read().unwrap(), Message::Close(Some(close)) if u16::from(close.code) == 1009));
+}

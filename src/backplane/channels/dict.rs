@@ -7,8 +7,9 @@ use rmpv::{Value, ValueRef};
 /// The field that says for which channels a message is, one or a list of them.
 pub(super) const CHANNELS: &str = "__asgi_channel__";
 
-/// Values in values in values: as deep as anybody means it. It bounds nothing that an operator would set.
-const DEPTH_MAX: usize = 64;
+/// Values in values in values: twice for each, and deeper than the JSON that is taken from clients, of which 127 may be.
+/// It bounds nothing that an operator would set.
+const DEPTH_MAX: usize = 300;
 
 /// Writes a dict of these and those fields.
 pub(super) fn write(fields: &[(Value, Value)], more: &[(Value, Value)]) -> Vec<u8> {

@@ -37,7 +37,7 @@ impl Layer {
     ///
     /// # Errors
     /// [`NotPublished::Away`], where too many are on their way already, and [`NotPublished::Refused`], where the room
-    /// cannot be a group.
+    /// cannot be a group, or the message is too long for the layer.
     pub fn publish(
         &mut self,
         (room, is_here): (&str, bool),
@@ -87,6 +87,9 @@ impl Layer {
                 self.write_sent(&group, number, &dict, now_ms)
             }
         };
+        if unsent.len() > self.limits.channels_message_bytes_max {
+            return Err(NotPublished::Refused);
+        }
         let by_ms = now_ms + self.limits.backplane_publish_deadline.as_millis() as u64;
         let askers = asker.map(|asker| (asker, Ticket(number))).into_iter().collect();
         let (len, is_handed, key) = (unsent.len(), channel.is_some(), key.map(Into::into));
