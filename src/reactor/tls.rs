@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ServerConfig, ServerConnection};
+use rustls::{Connection, ServerConfig, ServerConnection};
 
 use super::socket::Socket;
 
@@ -23,7 +23,7 @@ pub struct TlsFiles {
 
 /// Why a certificate and a key cannot be used.
 #[derive(Debug)]
-pub struct TlsError(String);
+pub struct TlsError(pub(super) String);
 
 impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -76,10 +76,8 @@ impl Identity {
 
     /// A TLS session on a connection that has just been accepted.
     pub(super) fn wrap(&self, socket: Socket) -> Result<TlsStream, TlsError> {
-        let mut tls =
-            ServerConnection::new(self.config.clone()).map_err(|error| TlsError(error.to_string()))?;
-        tls.set_buffer_limit(Some(TlsStream::BUFFER));
-        Ok(TlsStream { socket, tls, unread: Vec::new(), is_closing: false })
+        let tls = ServerConnection::new(self.config.clone()).map_err(|error| TlsError(error.to_string()))?;
+        Ok(TlsStream::new(socket, tls.into()))
     }
 }
 
@@ -113,7 +111,7 @@ fn configure(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
 /// A socket with TLS on it. Idle, it holds what rustls holds of a session.
 pub struct TlsStream {
     socket: Socket,
-    tls: ServerConnection,
+    tls: Connection,
     /// What was read from the socket and not yet taken by the session.
     unread: Vec<u8>,
     /// The outgoing side ends once everything has left.
@@ -129,6 +127,12 @@ impl TlsStream {
 
     /// What a session that is open and idle takes beside itself, measured.
     const SESSION: usize = 6 << 10;
+
+    /// A session that has not begun, as a server or as a client.
+    pub(super) fn new(socket: Socket, mut tls: Connection) -> Self {
+        tls.set_buffer_limit(Some(Self::BUFFER));
+        Self { socket, tls, unread: Vec::new(), is_closing: false }
+    }
 
     /// Bytes of memory taken up, about: how much of its buffer waits to be sent a session does not say.
     pub(super) fn held(&self) -> usize {
