@@ -194,34 +194,53 @@ pub fn deflate(data: &[u8]) {
     }
 }
 
-/// Whatever Redis says on its two lines, in pieces that begin with C or N for which, between bytes 255: a room begins before
-/// it is appended to, its positions follow each other, and what is not answered is bounded.
+/// Whatever Redis says, in pieces that begin with C or N for the two lines of one server and with c or n for those of a
+/// second one, between bytes 255; as one Redis and as a cluster: a room begins before it is appended to, its positions
+/// follow each other, and what is not answered is bounded.
 pub fn backplane(data: &[u8]) {
-    let url = Url::parse("redis://host").expect("a URL");
-    let limits = Limits { backplane_pending_max: 4, ..Limits::default() };
-    let target = BackplaneTarget { url, prefix: String::new(), protocol: Protocol::Nodes };
-    let mut link = Backplane::new(target, &limits, 7);
-    let (mut now_ms, mut has_begun) = (1_000, false);
-    for (line, replies) in [(Line::commands(0), 3), (Line::news(0), 1)] {
-        link.connecting(line, now_ms);
-        link.connected(line, now_ms);
-        link.receive(line, "+OK\r\n".repeat(replies).as_bytes(), now_ms);
+    for url in ["redis://10.0.0.1", "redis+cluster://10.0.0.1,10.0.0.2"] {
+        let url = Url::parse(url).expect("a URL");
+        let limits = Limits { backplane_pending_max: 4, backplane_shards_max: 2, ..Limits::default() };
+        let target = BackplaneTarget { url, prefix: String::new(), protocol: Protocol::Nodes };
+        shared(Backplane::new(target, &limits, 7), data);
     }
+}
+
+/// Connects what a backplane wants to have connected, to servers that greet it.
+fn connect(link: &mut Backplane, now_ms: u64) {
+    for line in link.lines() {
+        if link.wants(line, now_ms) {
+            link.connecting(line, now_ms);
+            link.connected(line, now_ms);
+            let greeting = link.output(line).split(|byte| *byte == b'\n');
+            let replies = greeting.filter(|word| *word == b"CLIENT\r" || *word == b"SCRIPT\r").count();
+            link.receive(line, "+OK\r\n".repeat(replies).as_bytes(), now_ms);
+        }
+    }
+}
+
+fn shared(mut link: Backplane, data: &[u8]) {
+    let (mut now_ms, mut has_begun) = (1_000, false);
+    connect(&mut link, now_ms);
     link.open("a".into(), Keep { messages: 5, bytes: 100, age: Duration::from_secs(60) }, now_ms);
     for piece in data.split(|byte| *byte == 255) {
         let (line, bytes) = match piece.split_first() {
             Some((b'C', bytes)) => (Line::commands(0), bytes),
             Some((b'N', bytes)) => (Line::news(0), bytes),
+            Some((b'c', bytes)) => (Line::commands(1), bytes),
+            Some((b'n', bytes)) => (Line::news(1), bytes),
             Some(_) | None => {
                 now_ms += 700;
-                link.tick(now_ms);
+                settle(&mut link, now_ms);
                 continue;
             }
         };
         let author = Author::Asking(ConnId::from_bits(1));
         let taken = link.publish(("a", None), (Kind::Text, b"m"), author, None, now_ms).is_ok();
         assert!(taken || link.is_crowded());
-        link.receive(line, bytes, now_ms);
+        if link.lines().any(|known| known == line) && !link.is_down(line) {
+            link.receive(line, bytes, now_ms);
+        }
         while let Some(event) = link.pop_event() {
             match event {
                 Event::Begin(_, position) => has_begun = position.offset < 1 << 62,
@@ -234,8 +253,18 @@ pub fn backplane(data: &[u8]) {
             assert!(link.output(line).len() < 1 << 20);
             link.output(line).clear();
         }
-        assert!(link.due_ms() > 0);
+        settle(&mut link, now_ms);
+        link.lines().for_each(|line| link.output(line).clear());
     }
+}
+
+/// Does what is to be done at once: after a few rounds there is nothing more of that.
+fn settle(link: &mut Backplane, now_ms: u64) {
+    for _ in 0..4 {
+        link.tick(now_ms);
+        connect(link, now_ms);
+    }
+    assert!(link.due_ms() > now_ms, "it would never sleep");
 }
 
 /// Whatever Redis says on the two lines of a Channels layer, in pieces as above, and whatever is sent to a room, in pieces

@@ -232,6 +232,10 @@ limits! {
         "How often a node publishes through Redis for itself alone, to know that it can.";
     backplane_canary_age: Time = 2_000,
         "Time since the last such canary came back above which a node is not ready.";
+    backplane_shards_max: Count = 128,
+        "Servers of a Redis Cluster that a node is connected to, with two connections each.";
+    backplane_slots_interval: Time = 10_000,
+        "How often a Redis Cluster is asked which server has which rooms, besides whenever one has moved.";
     channels_expiry: Time = 60_000,
         "Time after which a message on a Channels layer is dropped that nobody has taken; `expiry` in Django's settings, which is to be the same.";
     channels_group_expiry: Time = 86_400_000,

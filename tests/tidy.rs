@@ -41,11 +41,14 @@ const LEVELS: &[&[(&str, &[&str])]] = &[
         ("conn", &[]),
         (
             "backplane",
-            &["base64", "bytes", "percent_encoding", "resp_rs", "rmp", "rmpv", "serde_json", "sha1"],
+            &["base64", "bytes", "crc", "percent_encoding", "resp_rs", "rmp", "rmpv", "serde_json", "sha1"],
         ),
     ],
     &[("engine", &["slab"])],
-    &[("reactor", &["mio", "rustix", "rustls", "signal_hook", "signal_hook_mio", "socket2"])],
+    &[(
+        "reactor",
+        &["mio", "rustix", "rustls", "rustls_native_certs", "signal_hook", "signal_hook_mio", "socket2"],
+    )],
     &[("server", &[])],
     // What the library shows to the outside; the binary's own parts use it as anybody would.
     &[("lib", &[])],
@@ -59,6 +62,7 @@ const CRATES: &[&str] = &[
     "base64",
     "bytes",
     "clap",
+    "crc",
     "form_urlencoded",
     "hmac",
     "httparse",
@@ -74,6 +78,7 @@ const CRATES: &[&str] = &[
     "rmpv",
     "rustix",
     "rustls",
+    "rustls_native_certs",
     "sd_notify",
     "serde",
     "serde_json",

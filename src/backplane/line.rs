@@ -57,14 +57,49 @@ pub(super) enum Expected {
     Greeting { is_last: bool },
     /// A publication, by its number.
     Published(u64),
-    /// A page of a room's publications, and which opening of the room asked for it.
-    Read(Arc<str>, u64),
+    /// A page of a room's publications: the number of the reading, and the shard that counts it.
+    Read(Arc<str>, u64, usize),
     /// What nobody but this node was told.
     Canary,
     /// Something that is asked of a Channels layer.
     Layer(Step),
     /// Nothing that matters.
     Nothing,
+    /// Whether this is a primary.
+    Role,
+    /// Which server of a cluster has which slots.
+    Topology,
+}
+
+/// What a reply answers.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) expected: Expected,
+    since_ms: u64,
+    /// What was asked, where another server may have to be asked instead.
+    pub(super) asked: Option<Box<Asked>>,
+}
+
+/// A command about one slot, as it is written, and until when it is of any use.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) written: Vec<u8>,
+    pub(super) slot: u16,
+    pub(super) by_ms: u64,
+    pub(super) tries: u8,
+}
+
+/// Whether a server that answers so when it is asked for its role is a primary; who may not ask finds out when it does not
+/// take a publication.
+///
+/// # Errors
+/// It is a replica.
+pub(super) fn refuse_replica(reply: &Reply) -> Result<(), String> {
+    let is_known = !matches!(reply, Reply::Error(_));
+    match is_known && reply.list().first().and_then(Reply::text) != Some("master") {
+        true => Err("it is not the primary".to_owned()),
+        false => Ok(()),
+    }
 }
 
 /// How far a line is.
@@ -83,8 +118,8 @@ pub(super) enum Phase {
 pub(super) struct State {
     pub(super) phase: Phase,
     pub(super) output: Vec<u8>,
-    /// What replies are expected, and since when.
-    pub(super) expected: VecDeque<(Expected, u64)>,
+    /// What replies are expected.
+    pub(super) expected: VecDeque<Waiting>,
     decoder: Decoder,
     /// How often in a row it could not be opened.
     failures: u32,
@@ -115,8 +150,15 @@ impl State {
         self.decoder = Decoder::default();
     }
 
-    /// Greets the server: who this is, which database, and the scripts that will be called.
-    pub(super) fn greet(&mut self, url: &Url, name: &str, scripts: &[&Script], now_ms: u64) {
+    /// Greets the server: who this is, which database, and the scripts that will be called; where it matters, it is
+    /// asked whether it is a primary.
+    pub(super) fn greet(
+        &mut self,
+        (url, asks_role): (&Url, bool),
+        name: &str,
+        scripts: &[&Script],
+        now_ms: u64,
+    ) {
         let mut commands: Vec<Vec<&[u8]>> = Vec::new();
         let db = url.db.to_string();
         match (&url.user, &url.password) {
@@ -126,6 +168,10 @@ impl State {
             (None, Some(password)) => commands.push(vec![b"AUTH", password.as_bytes()]),
             (_, None) => {}
         }
+        let role_at = commands.len();
+        if asks_role {
+            commands.push(vec![b"ROLE"]);
+        }
         commands.push(vec![b"CLIENT", b"SETNAME", name.as_bytes()]);
         if url.db > 0 {
             commands.push(vec![b"SELECT", db.as_bytes()]);
@@ -133,19 +179,39 @@ impl State {
         commands.extend(scripts.iter().map(|script| vec![&b"SCRIPT"[..], b"LOAD", script.text.as_bytes()]));
         let count = commands.len();
         for (at, parts) in commands.iter().enumerate() {
-            self.ask(Expected::Greeting { is_last: at + 1 == count }, parts, now_ms);
+            let expected = match asks_role && at == role_at {
+                true => Expected::Role,
+                false => Expected::Greeting { is_last: at + 1 == count },
+            };
+            self.ask(expected, parts, now_ms);
         }
     }
 
     pub(super) fn ask(&mut self, expected: Expected, parts: &[&[u8]], now_ms: u64) {
         command(&mut self.output, parts);
-        self.expected.push_back((expected, now_ms));
+        self.await_reply(expected, now_ms);
+    }
+
+    /// Expects a reply to what has just been written.
+    pub(super) fn await_reply(&mut self, expected: Expected, now_ms: u64) {
+        self.expected.push_back(Waiting { expected, since_ms: now_ms, asked: None });
     }
 
     /// Sends a command that has been written before.
     pub(super) fn ask_written(&mut self, expected: Expected, written: &[u8], now_ms: u64) {
         self.output.extend_from_slice(written);
-        self.expected.push_back((expected, now_ms));
+        self.await_reply(expected, now_ms);
+    }
+
+    /// Sends a command that may have to be sent elsewhere.
+    pub(super) fn ask_elsewhere(&mut self, expected: Expected, asked: Box<Asked>, now_ms: u64) {
+        self.output.extend_from_slice(&asked.written);
+        self.expected.push_back(Waiting { expected, since_ms: now_ms, asked: Some(asked) });
+    }
+
+    /// Says that the next command is about a slot that is on its way to this server.
+    pub(super) fn say_asking(&mut self, now_ms: u64) {
+        self.ask(Expected::Nothing, &[b"ASKING"], now_ms);
     }
 
     /// The replies in what has come; an error says why the line is of no use any more.
@@ -177,7 +243,7 @@ impl State {
     /// When something about the line is due: to be tried again, or to be given up.
     pub(super) fn due_ms(&self, limits: &Limits) -> u64 {
         let answer = limits.backplane_reply_deadline.as_millis() as u64;
-        let overdue_ms = self.expected.front().map_or(u64::MAX, |(_, since_ms)| since_ms + answer);
+        let overdue_ms = self.expected.front().map_or(u64::MAX, |waiting| waiting.since_ms + answer);
         match self.phase {
             Phase::Down { retry_ms } => retry_ms,
             Phase::Opening { by_ms } => by_ms.min(overdue_ms),

@@ -1,34 +1,45 @@
-//! Rooms that several nodes share through one Redis: bytes and time go in, bytes and events come out.
+//! Rooms that several nodes share through Redis: bytes and time go in, bytes and events come out.
 //!
 //! A publication is numbered, kept in the room's stream and announced in one step of Redis. A node appends to its own
 //! log only what has been announced, or stands in the stream, by its offset: whatever is missing between two
 //! announcements is read from the stream, and what cannot be had there is owned up to.
+//!
+//! A shard is a server with two lines to it. One Redis, of whatever hosts it is now on one, is one shard that has all
+//! rooms; of a Redis Cluster each shard has the rooms of its slots.
 
+mod canary;
 pub mod channels;
+mod cluster;
+mod connect;
 mod line;
+mod news;
 mod post;
+mod redirect;
 mod resp;
 mod rooms;
 mod script;
 mod shard;
 mod sharing;
+mod slot;
 pub mod url;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use line::{Expected, Phase, State};
+use cluster::Cluster;
+use line::{Asked, Expected, Phase, State, refuse_replica};
 pub use line::{Line, Purpose};
 pub use post::Author;
-use post::Pending;
-use resp::Reply;
+use post::Post;
+use redirect::Redirection;
+use resp::{Reply, command};
 use rooms::Entry;
 use script::Script;
 use shard::Shard;
 pub use sharing::{Protocol, Sharing};
-use url::Url;
+use url::{Server, Url};
 
 use crate::id::ConnId;
 use crate::limits::Limits;
@@ -93,21 +104,23 @@ pub struct Backplane {
     limits: Limits,
     /// Tells this node from all others, and from itself before a restart.
     node: u64,
+    /// The servers that the URL names, and which of them is to be tried next.
+    seeds: Vec<Server>,
+    next_seed: usize,
     shards: Vec<Shard>,
+    /// Which shard has what; none for one Redis.
+    cluster: Option<Box<Cluster>>,
     publish: Script,
     read: Script,
     rooms: HashMap<Arc<str>, Entry>,
-    openings: u64,
+    /// How often a room was read.
+    readings: u64,
     /// When rooms are touched the next time.
     touch_due_ms: u64,
-    pending: BTreeMap<u64, Pending>,
-    pending_bytes: usize,
-    next_ticket: u64,
+    post: Post,
     events: VecDeque<Event>,
     /// When the next canaries are sent.
     canary_due_ms: u64,
-    /// Publications that have failed without anybody waiting for the answer.
-    failed: u64,
     random: u64,
     /// What an operator is to know, until somebody asks.
     remark: Option<String>,
@@ -116,24 +129,38 @@ pub struct Backplane {
 impl Backplane {
     /// A link that is not up yet. `node` is random: it names this node and the pauses between its tries.
     pub fn new(target: Target, limits: &Limits, node: u64) -> Self {
-        Self {
+        let is_cluster = target.url.is_cluster;
+        let seeds: Vec<Server> = target.url.places.iter().cloned().map(Server::named).collect();
+        let mut link = Self {
             target,
             limits: limits.clone(),
             node,
-            shards: vec![Shard::new()],
-            publish: Script::new(script::PUBLISH),
-            read: Script::new(script::READ),
+            seeds: Vec::new(),
+            next_seed: 0,
+            shards: Vec::new(),
+            cluster: is_cluster.then(|| Box::new(Cluster::new())),
+            publish: Script::new(script::PUBLISH, is_cluster),
+            read: Script::new(script::READ, is_cluster),
             rooms: HashMap::new(),
-            openings: 0,
+            readings: 0,
             touch_due_ms: 0,
-            pending: BTreeMap::new(),
-            pending_bytes: 0,
-            next_ticket: 1,
+            post: Post::default(),
             events: VecDeque::new(),
             canary_due_ms: 0,
-            failed: 0,
             random: node | 1,
             remark: None,
+        };
+        link.set_seeds(seeds);
+        link
+    }
+
+    /// The servers that the URL's names stand for, before any of them has been connected; a name may stand for several.
+    pub fn set_seeds(&mut self, seeds: Vec<Server>) {
+        self.shards = seeds.first().cloned().into_iter().map(Shard::new).collect();
+        self.next_seed = 1;
+        self.seeds = seeds;
+        if let (None, Some(shard)) = (&self.cluster, self.shards.first_mut()) {
+            shard.canary_tag = format!("{:x}", self.node);
         }
     }
 
@@ -160,55 +187,38 @@ impl Backplane {
         &mut self.shards[line.shard][line.purpose]
     }
 
-    /// The shard that has a room.
-    fn shard_of(&self, _room: &str) -> usize {
-        0
+    /// The slot of a room, which says which shard has it.
+    fn slot_of(&self, room: &str) -> u16 {
+        if self.cluster.is_some() { slot::of_room(room) } else { 0 }
+    }
+
+    /// The shard that has a room, as far as that is known.
+    fn shard_of(&self, room: &str) -> Option<usize> {
+        self.owner_of(self.slot_of(room))
     }
 
     /// Asks Redis something about a room. All of a room's keys are in one slot, and so with one server.
     fn ask_about(&mut self, room: &str, expected: Expected, parts: &[&[u8]], now_ms: u64) {
-        let shard = self.shard_of(room);
-        self.line(Line::commands(shard)).ask(expected, parts, now_ms);
-    }
-
-    /// Whether a line is to be connected now.
-    pub fn wants(&self, line: Line, now_ms: u64) -> bool {
-        matches!(self.state(line).phase, Phase::Down { retry_ms } if retry_ms <= now_ms)
-    }
-
-    /// Whether there is no use for a line's socket.
-    pub fn is_down(&self, line: Line) -> bool {
-        matches!(self.state(line).phase, Phase::Down { .. })
-    }
-
-    /// A line is being connected.
-    pub fn connecting(&mut self, line: Line, now_ms: u64) {
-        self.shards[line.shard][line.purpose].begin(&self.limits, now_ms);
-    }
-
-    /// A line is connected.
-    pub fn connected(&mut self, line: Line, now_ms: u64) {
-        let name = format!("fanline-{:016x}", self.node);
-        let scripts = match line.purpose {
-            Purpose::Commands => vec![&self.publish, &self.read],
-            Purpose::News => Vec::new(),
-        };
-        self.shards[line.shard][line.purpose].greet(&self.target.url, &name, &scripts, now_ms);
-    }
-
-    /// A line is lost, or cannot be had.
-    pub fn lost(&mut self, line: Line, why: &str, now_ms: u64) {
-        self.random =
-            self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let random = self.random >> 33;
-        self.remark = Some(format!("backplane {}: {why}", self.target.url));
-        let shard = &mut self.shards[line.shard];
-        shard[line.purpose].give_up(&self.limits, random, now_ms);
-        shard.deaf_since_ms = None;
-        match line.purpose {
-            Purpose::Commands => self.stop_reading(line.shard),
-            Purpose::News => self.rooms.values_mut().for_each(Entry::unsubscribe),
+        if self.cluster.is_none() {
+            return self.line(Line::commands(0)).ask(expected, parts, now_ms);
         }
+        let mut written = Vec::new();
+        command(&mut written, parts);
+        let by_ms = now_ms + self.limits.backplane_reply_deadline.as_millis() as u64;
+        let slot = slot::of_room(room);
+        let asked = Box::new(Asked { written, slot, by_ms, tries: 0 });
+        match self.owner_of(slot).filter(|shard| self.shards[*shard][Purpose::Commands].is_up()) {
+            Some(shard) => self.shards[shard][Purpose::Commands].ask_elsewhere(expected, asked, now_ms),
+            None => {
+                let nobody = Reply::Error("CLUSTERDOWN the room's server is away".into());
+                self.ask_later(expected, (asked, nobody), now_ms);
+            }
+        }
+    }
+
+    /// Notes what an operator is to know.
+    fn say(&mut self, what: &str) {
+        self.remark = Some(format!("backplane {}: {what}", self.target.url));
     }
 
     /// What an operator is to know, if anything has happened since it was asked the last time.
@@ -240,41 +250,56 @@ impl Backplane {
         if line.purpose == Purpose::News && self.state(line).is_up() {
             return self.hear_news(line.shard, &reply, now_ms);
         }
-        let (expected, _) = self.line(line).expected.pop_front().ok_or("it answers what was not asked")?;
-        if let Reply::Error(error) = &reply
-            && is_of_the_line(error, &expected)
-        {
-            // What has not been answered is asked again on the next line, under the same keys.
-            return Err(String::from_utf8_lossy(error).into_owned());
+        let waiting = self.line(line).expected.pop_front().ok_or("it answers what was not asked")?;
+        if let Reply::Error(error) = &reply {
+            if self.cluster.is_some()
+                && let Some(redirection) = Redirection::read(error)
+            {
+                self.redirected(line.shard, (redirection, &reply), waiting, now_ms);
+                return Ok(());
+            }
+            if is_of_the_line(error, &waiting.expected) {
+                // What has not been answered is asked again on the next line, under the same keys.
+                return Err(String::from_utf8_lossy(error).into_owned());
+            }
         }
+        self.hear_answer(line, waiting.expected, &reply, now_ms)
+    }
+
+    /// Takes the answer to what was asked.
+    fn hear_answer(
+        &mut self,
+        line: Line,
+        expected: Expected,
+        reply: &Reply,
+        now_ms: u64,
+    ) -> Result<(), String> {
         match expected {
             Expected::Greeting { is_last: true } => self.opened(line, now_ms),
             Expected::Greeting { is_last: false } | Expected::Nothing | Expected::Layer(_) => {}
+            Expected::Role => refuse_replica(reply)?,
             // One that is refused, as where memory is short, is not heard either, and that is no fault of the line.
             Expected::Canary if matches!(reply, Reply::Error(_)) => {}
             Expected::Canary => {
                 self.shards[line.shard].deaf_since_ms.get_or_insert(now_ms);
             }
-            Expected::Published(number) => self.hear_published(number, &reply),
-            Expected::Read(room, opening) => self.hear_page(line.shard, (&room, opening), &reply, now_ms)?,
+            Expected::Published(number) => self.hear_published(number, reply, now_ms),
+            Expected::Read(room, reading, shard) => {
+                self.hear_page(shard, (&room, reading), reply, now_ms)?;
+            }
+            Expected::Topology => self.hear_topology(line.shard, reply, now_ms),
         }
         Ok(())
     }
 
-    /// A line serves: what had to wait for it goes on.
-    fn opened(&mut self, line: Line, now_ms: u64) {
-        self.line(line).open();
-        match line.purpose {
-            Purpose::Commands => {
-                self.send_pending(line.shard, now_ms);
-                self.read_rooms(line.shard, now_ms);
-            }
-            Purpose::News => {
-                self.subscribe_all(line.shard);
-                self.remark = Some(format!("backplane {}: connected", self.target.url));
-            }
-        }
-        self.canary_due_ms = now_ms;
+    /// The shards that have rooms.
+    fn serving(&self) -> impl Iterator<Item = &Shard> {
+        self.shards.iter().filter(|shard| self.cluster.is_none() || shard.slots > 0)
+    }
+
+    /// Whether every room has a shard.
+    fn is_whole(&self) -> bool {
+        self.cluster.as_ref().is_none_or(|cluster| cluster.is_whole())
     }
 
     /// Lets time pass.
@@ -285,7 +310,8 @@ impl Backplane {
                 self.lost(line, "it does not answer", now_ms);
             }
         }
-        self.expire_pending(now_ms);
+        self.attend_cluster(now_ms);
+        self.attend_post(now_ms);
         if self.canary_due_ms <= now_ms {
             self.canary_due_ms = now_ms + self.limits.backplane_canary_interval.as_millis() as u64;
             for shard in 0..self.shards.len() {
@@ -304,24 +330,30 @@ impl Backplane {
         if self.shards[shard].deaf_since_ms.is_some_and(|since_ms| since_ms + deadline <= now_ms) {
             self.lost(Line::news(shard), "what is published is not heard", now_ms);
         }
+        // Where a server hangs, another one may have been put in its place without that the line says so.
+        if self.shards[shard].slots > 0 && !self.shards[shard].is_ready(&self.limits, now_ms) {
+            self.want_topology(now_ms);
+        }
         self.read_rooms(shard, now_ms);
     }
 
     /// When [`Backplane::tick`] is to be called the next time.
     pub fn due_ms(&self) -> u64 {
-        let lines = self.shards.iter().map(|shard| shard.due_ms(&self.limits));
-        let pending = self.pending.values().next().map(|pending| pending.by_ms);
-        lines.chain(pending).fold(self.canary_due_ms, u64::min)
+        let shards = self.shards.iter().enumerate();
+        let lines = shards.map(|(at, shard)| shard.due_ms(&self.limits, self.wants_news(at)));
+        let cluster = self.cluster.as_ref().map(|cluster| cluster.due_ms());
+        lines.chain(cluster).chain([self.post.due_ms()]).fold(self.canary_due_ms, u64::min)
     }
 
     /// Whether what is published goes round: a canary has come back a moment ago.
     pub fn is_ready(&self, now_ms: u64) -> bool {
-        self.shards.iter().all(|shard| shard.is_ready(&self.limits, now_ms))
+        self.is_whole() && self.serving().all(|shard| shard.is_ready(&self.limits, now_ms))
     }
 
     /// Bytes of memory taken up, about.
     pub fn held(&self) -> usize {
-        self.shards.iter().map(Shard::held).sum::<usize>() + self.pending_bytes
+        let cluster = self.cluster.as_ref().map_or(0, |cluster| cluster.held());
+        self.shards.iter().map(Shard::held).sum::<usize>() + self.post.held() + cluster
     }
 
     /// The next event.
@@ -336,7 +368,7 @@ impl Backplane {
 
     /// A name below the prefix: what it is, and the room's name in braces, which puts all of a room into one slot.
     fn key(&self, what: &str, room: &str) -> String {
-        format!("{}{what}{{{room}}}", self.target.prefix)
+        format!("{}{what}{}", self.target.prefix, slot::braced(room))
     }
 
     /// Channels know no databases: the number stands in their name.
@@ -511,6 +543,60 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_put_behind_what_redis_may_not_have_any_more() {
+        let mut stage = Stage::new();
+        stage.share("a");
+        stage.page(3, 1..=2);
+        stage.events();
+        stage.backplane.lost(COMMANDS, "it is another one", stage.now_ms);
+        stage.backplane.lost(NEWS, "it is another one", stage.now_ms);
+        stage.now_ms += 50;
+        stage.open(NEWS);
+        stage.confirm("a");
+        // The other one never had the second, and has put a third behind one of its own; that is not known yet.
+        stage.announce("a", 3, 3);
+        assert_eq!(stage.events(), [""; 0]);
+        stage.open(COMMANDS);
+        assert!(
+            stage.said(COMMANDS).contains("p:log{a} 3 2 2 t 7 2 1"),
+            "what is there at the second's place?"
+        );
+        stage.page(4, 1..=3);
+        assert_eq!(stage.events(), ["begin 4:0", "m1", "m2", "m3"]);
+    }
+
+    #[test]
+    fn of_several_hosts_the_primary_is_found_and_both_lines_lead_there() {
+        let mut stage = Stage::new();
+        let url = Url::parse("redis://10.0.0.1,10.0.0.2").unwrap();
+        let target = Target { url, prefix: "p:".to_owned(), protocol: Protocol::Nodes };
+        stage.backplane = Backplane::new(target, &Limits::default(), 7);
+        let leads_to = |stage: &Stage, line| stage.backplane.server(line).unwrap().place.to_string();
+        let greet = |stage: &mut Stage, role: &str| {
+            stage.backplane.connecting(COMMANDS, stage.now_ms);
+            stage.backplane.connected(COMMANDS, stage.now_ms);
+            assert!(stage.said(COMMANDS).starts_with("ROLE CLIENT SETNAME"));
+            let role = list(&[bulk(role)]);
+            stage.reply(COMMANDS, &format!("{role}{}", "+OK\r\n".repeat(3)));
+        };
+        assert!(!stage.backplane.wants(NEWS, stage.now_ms), "not before it is known to be the primary");
+        greet(&mut stage, "slave");
+        let remark = stage.backplane.take_remark().unwrap();
+        assert!(remark.ends_with("10.0.0.1:6379: it is not the primary"), "{remark}");
+        assert_eq!(leads_to(&stage, COMMANDS), "10.0.0.2:6379");
+        stage.now_ms += 50;
+        greet(&mut stage, "master");
+        stage.open(NEWS);
+        stage.publish("one").unwrap();
+        stage.reply(COMMANDS, "-READONLY You can't write against a read only replica.\r\n");
+        assert!(stage.backplane.is_down(COMMANDS) && stage.backplane.is_down(NEWS));
+        assert_eq!((leads_to(&stage, NEWS), stage.events()), ("10.0.0.1:6379".to_owned(), vec![]));
+        stage.now_ms += 50;
+        greet(&mut stage, "master");
+        assert!(stage.said(COMMANDS).contains("one"));
+    }
+
+    #[test]
     fn a_line_that_is_lost_is_tried_again_later_and_what_was_not_answered_is_sent_again() {
         let mut stage = Stage::new();
         stage.share("a");
@@ -537,15 +623,15 @@ mod tests {
         let mut stage = Stage::new();
         stage.publish("one").unwrap();
         stage.now_ms += 4_999;
-        stage.backplane.expire_pending(stage.now_ms);
+        stage.backplane.attend_post(stage.now_ms);
         assert_eq!(stage.events(), [""; 0]);
         stage.now_ms += 1;
         assert!(stage.backplane.due_ms() <= stage.now_ms);
-        stage.backplane.expire_pending(stage.now_ms);
+        stage.backplane.attend_post(stage.now_ms);
         assert_eq!(stage.events(), ["the backplane does not answer"]);
         stage.reply(COMMANDS, &list(&[bulk("3:3"), ":0\r\n".into()]));
         assert_eq!(stage.events(), [""; 0], "an answer that comes late is nobody's");
-        assert_eq!((stage.backplane.pending_bytes, stage.backplane.pending.len()), (0, 0));
+        assert_eq!(stage.backplane.post.held(), 0);
     }
 
     #[test]

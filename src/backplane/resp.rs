@@ -99,11 +99,14 @@ impl Decoder {
 pub(super) fn command(out: &mut Vec<u8>, parts: &[&[u8]]) {
     // Writing to memory does not fail.
     write!(out, "*{}\r\n", parts.len()).unwrap_or_default();
-    for part in parts {
-        write!(out, "${}\r\n", part.len()).unwrap_or_default();
-        out.extend_from_slice(part);
-        out.extend_from_slice(b"\r\n");
-    }
+    parts.iter().for_each(|part| word(out, part));
+}
+
+/// Writes one word of a command.
+pub(super) fn word(out: &mut Vec<u8>, part: &[u8]) {
+    write!(out, "${}\r\n", part.len()).unwrap_or_default();
+    out.extend_from_slice(part);
+    out.extend_from_slice(b"\r\n");
 }
 
 #[cfg(test)]

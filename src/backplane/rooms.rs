@@ -5,7 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::line::{Expected, Line, Purpose};
-use super::resp::{Reply, command};
+use super::news::subscribe;
+use super::resp::Reply;
+use super::shard::Shard;
 use super::{Backplane, Event, Kind};
 use crate::id::ConnId;
 use crate::room::log::Keep;
@@ -15,25 +17,30 @@ use crate::room::position::Position;
 #[derive(Debug)]
 pub(super) struct Entry {
     keep: Keep,
-    /// Tells this opening from earlier ones.
-    opening: u64,
-    /// Redis has confirmed that what is published is heard.
-    is_subscribed: bool,
+    pub(super) slot: u16,
+    /// The shard whose news it is to be in, and whether that has confirmed it.
+    pub(super) listens_at: Option<usize>,
+    pub(super) is_subscribed: bool,
     /// The last publication that this node has, and what was said of it; none before the room has been read.
     head: Option<(Position, Bytes)>,
     /// The last publication that has been announced and not appended.
     announced: Option<Position>,
     /// Something may be missing, and whether it stands in the queue for that.
-    wants_read: bool,
-    is_queued: bool,
-    is_reading: bool,
+    pub(super) wants_read: bool,
+    pub(super) is_queued: bool,
+    /// The number of the reading, while there is one, and the shard that counts it.
+    reading: Option<(u64, usize)>,
     is_ready: bool,
     touched_ms: u64,
 }
 
 impl Entry {
-    pub(super) fn unsubscribe(&mut self) {
-        self.is_subscribed = false;
+    /// It is not in a shard's news any more.
+    pub(super) fn unsubscribe(&mut self, shard: usize) {
+        if self.listens_at == Some(shard) {
+            self.listens_at = None;
+            self.is_subscribed = false;
+        }
     }
 }
 
@@ -63,95 +70,51 @@ impl Stamp {
 }
 
 impl Backplane {
-    /// Channels named in one command, so that a node with many rooms does not hold up the others.
-    const CHANNELS: usize = 256;
-
     /// Rooms read at a time. It bounds nothing that an operator would set: the others are read behind them.
     const READING: usize = 256;
 
     /// Begins to share a room, of which so much is kept here.
     pub fn open(&mut self, room: Arc<str>, keep: Keep, now_ms: u64) {
-        self.openings += 1;
+        let slot = self.slot_of(&room);
+        let listens_at = self.owner_of(slot).filter(|owner| self.shards[*owner][Purpose::News].is_up());
         let entry = Entry {
             keep,
-            opening: self.openings,
+            slot,
+            listens_at,
             is_subscribed: false,
             head: None,
             announced: None,
             wants_read: false,
             is_queued: false,
-            is_reading: false,
+            reading: None,
             is_ready: false,
             touched_ms: now_ms,
         };
         let channel = self.channel(&room);
-        let news = Line::news(self.shard_of(&room));
         self.rooms.insert(room, entry);
-        if self.state(news).is_up() {
-            command(self.output(news), &[b"SUBSCRIBE", channel.as_bytes()]);
+        if let Some(shard) = listens_at {
+            let is_cluster = self.cluster.is_some();
+            subscribe(self.output(Line::news(shard)), [channel].iter(), is_cluster);
         }
     }
 
     /// Shares a room no longer.
     pub fn close(&mut self, room: &str) {
-        let news = Line::news(self.shard_of(room));
-        if self.rooms.remove(room).is_some() && self.state(news).is_up() {
-            let channel = self.channel(room);
-            command(self.output(news), &[b"UNSUBSCRIBE", channel.as_bytes()]);
+        if let Some(shard) = self.rooms.remove(room).and_then(|entry| entry.listens_at) {
+            self.listen_no_longer(shard, room);
         }
-    }
-
-    /// Subscribes to everything there is.
-    pub(super) fn subscribe_all(&mut self, shard: usize) {
-        let mut channels = vec![self.canary_channel()];
-        channels.extend(self.rooms.keys().map(|room| self.channel(room)));
-        for some in channels.chunks(Self::CHANNELS) {
-            let mut parts = vec![&b"SUBSCRIBE"[..]];
-            parts.extend(some.iter().map(String::as_bytes));
-            command(self.output(Line::news(shard)), &parts);
-        }
-    }
-
-    /// The room whose channel this is.
-    fn room_of(&self, channel: &str) -> Option<Arc<str>> {
-        let rest = channel.strip_prefix(&self.target.prefix)?.strip_prefix("news{")?;
-        let (room, _) = rest.rsplit_once("}:")?;
-        self.rooms.get_key_value(room).map(|(room, _)| room.clone())
-    }
-
-    /// Takes what comes on the line of news.
-    pub(super) fn hear_news(&mut self, shard: usize, reply: &Reply, now_ms: u64) -> Result<(), String> {
-        if let Reply::Error(error) = reply {
-            return Err(String::from_utf8_lossy(error).into_owned());
-        }
-        let [what, channel, said, ..] = reply.list() else {
-            return Err("it says what is not understood".to_owned());
-        };
-        let (Some(what), Some(channel)) = (what.text(), channel.text()) else { return Ok(()) };
-        match (what, self.room_of(channel)) {
-            ("subscribe", Some(room)) => {
-                if let Some(entry) = self.rooms.get_mut(&room) {
-                    entry.is_subscribed = true;
-                }
-                self.want(&room);
-                self.read_rooms(shard, now_ms);
-            }
-            ("message", Some(room)) => self.hear_announced(shard, &room, said, now_ms),
-            ("message", None) if channel == self.canary_channel() => {
-                self.shards[shard].canary_ms = Some(now_ms);
-                self.shards[shard].deaf_since_ms = None;
-            }
-            (_, _) => {}
-        }
-        Ok(())
     }
 
     /// A publication has been announced: it is the next one, an old one, or there is something missing before it.
-    fn hear_announced(&mut self, shard: usize, room: &Arc<str>, said: &Reply, now_ms: u64) {
+    pub(super) fn hear_announced(&mut self, shard: usize, room: &Arc<str>, said: &Reply, now_ms: u64) {
         let Some(news) = said.bytes().and_then(announcement) else { return };
-        let Some(entry) = self.rooms.get_mut(room) else { return };
+        let Some(entry) = self.rooms.get_mut(room).filter(|entry| entry.listens_at == Some(shard)) else {
+            return;
+        };
+        // As long as it is not known that what this node has is what Redis has, nothing is put behind it.
+        let is_sure = entry.reading.is_none() && !entry.wants_read;
         let is_next = |head: Position| {
-            head.epoch == news.position.epoch && head.offset + 1 == news.position.offset && !entry.is_reading
+            head.epoch == news.position.epoch && head.offset + 1 == news.position.offset && is_sure
         };
         match &entry.head {
             Some((head, _)) if is_next(*head) => {
@@ -160,7 +123,7 @@ impl Backplane {
             Some((head, _)) if head.epoch == news.position.epoch && head.offset >= news.position.offset => {}
             Some(_) | None => {
                 entry.announced = Some(news.position);
-                if !entry.is_reading {
+                if entry.reading.is_none() {
                     self.want(room);
                     self.read_rooms(shard, now_ms);
                 }
@@ -183,7 +146,7 @@ impl Backplane {
     /// What was being read is read again when there is a line for it.
     pub(super) fn stop_reading(&mut self, shard: usize) {
         let reading = |(room, entry): (&Arc<str>, &mut Entry)| {
-            std::mem::take(&mut entry.is_reading).then(|| room.clone())
+            entry.reading.take_if(|(_, at)| *at == shard).map(|_| room.clone())
         };
         let rooms: Vec<Arc<str>> = self.rooms.iter_mut().filter_map(reading).collect();
         self.shards[shard].reading = 0;
@@ -191,17 +154,21 @@ impl Backplane {
     }
 
     /// Notes that something may be missing in a room.
-    fn want(&mut self, room: &Arc<str>) {
-        let shard = self.shard_of(room);
+    pub(super) fn want(&mut self, room: &Arc<str>) {
+        let owner = self.shard_of(room);
         let Some(entry) = self.rooms.get_mut(room) else { return };
-        let unread = &mut self.shards[shard].unread;
         entry.wants_read = true;
+        let Some(shard) = owner else { return };
+        let unread = &mut self.shards[shard].unread;
         if !std::mem::replace(&mut entry.is_queued, true) {
             unread.push_back(room.clone());
         }
         if unread.len() > 2 * self.rooms.len() + 64 {
             // Rooms that come and go while nothing can be read leave their names behind.
-            let queued = self.rooms.iter().filter(|(_, entry)| entry.is_queued);
+            let cluster = self.cluster.as_ref();
+            let is_here =
+                |entry: &Entry| cluster.is_none_or(|cluster| cluster.owner(entry.slot) == Some(shard));
+            let queued = self.rooms.iter().filter(|(_, entry)| entry.is_queued && is_here(entry));
             *unread = queued.map(|(room, _)| room.clone()).collect();
         }
     }
@@ -221,19 +188,21 @@ impl Backplane {
         let Some(entry) = self.rooms.get_mut(room) else { return };
         entry.is_queued = false;
         // One that is not subscribed is read when it is, and one that is being read, when it has been.
-        if !entry.is_subscribed || entry.is_reading || !entry.wants_read {
+        if !entry.is_subscribed || entry.reading.is_some() || !entry.wants_read {
             return;
         }
         self.shards[shard].reading += 1;
+        self.readings += 1;
+        let reading = self.readings;
         entry.wants_read = false;
-        entry.is_reading = true;
+        entry.reading = Some((reading, shard));
         entry.announced = None;
         entry.touched_ms = now_ms;
         let (epoch, offset, stamp) = match &entry.head {
             Some((head, stamp)) => (head.epoch.to_string(), head.offset.to_string(), stamp.clone()),
             None => (String::new(), "0".to_owned(), Bytes::new()),
         };
-        let (keep, opening) = (entry.keep, entry.opening);
+        let keep = entry.keep;
         let numbers = [
             keep.messages.to_string(),
             self.limits.page_entries_max.to_string(),
@@ -245,28 +214,29 @@ impl Backplane {
             ["EVALSHA", &sha, "2", &state, &log, &epoch, &offset].map(str::as_bytes).into();
         parts.push(&stamp);
         parts.extend(numbers.iter().map(String::as_bytes));
-        self.ask_about(room, Expected::Read(room.clone(), opening), &parts, now_ms);
+        self.ask_about(room, Expected::Read(room.clone(), reading, shard), &parts, now_ms);
     }
 
     /// Takes a page of a room's publications.
     pub(super) fn hear_page(
         &mut self,
         shard: usize,
-        (room, opening): (&Arc<str>, u64),
+        (room, number): (&Arc<str>, u64),
         reply: &Reply,
         now_ms: u64,
     ) -> Result<(), String> {
         let reading = &mut self.shards[shard].reading;
         *reading = reading.saturating_sub(1);
-        let Some(entry) = self.rooms.get_mut(room).filter(|entry| entry.opening == opening) else {
+        let is_this = |entry: &&mut Entry| entry.reading.is_some_and(|(reading, _)| reading == number);
+        let Some(entry) = self.rooms.get_mut(room).filter(is_this) else {
             self.read_rooms(shard, now_ms);
             return Ok(());
         };
-        entry.is_reading = false;
+        entry.reading = None;
         if let Reply::Error(error) = reply {
             // It is tried again with the next canary.
             self.want(room);
-            self.remark = Some(format!("backplane {}: {}", self.target.url, String::from_utf8_lossy(error)));
+            self.say(&String::from_utf8_lossy(error));
             return Ok(());
         }
         let unread = || "a room cannot be read".to_owned();
@@ -319,7 +289,7 @@ impl Backplane {
         /// Rooms touched at a time, and the pause before the next: a hundred thousand have a quarter of their age for it.
         const TOUCHED: usize = 512;
         const PAUSE_MS: u64 = 1_000;
-        if !self.shards.iter().any(|shard| shard[Purpose::Commands].is_up()) || now_ms < self.touch_due_ms {
+        if !self.serving().all(Shard::is_up) || now_ms < self.touch_due_ms {
             return;
         }
         self.touch_due_ms = now_ms + PAUSE_MS;

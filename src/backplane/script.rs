@@ -1,5 +1,6 @@
 //! What Redis does in one step: publish, and read what is there. All keys of a room share a slot.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use sha1::{Digest as _, Sha1};
@@ -7,12 +8,17 @@ use sha1::{Digest as _, Sha1};
 /// A script, and the name under which it is called.
 #[derive(Debug)]
 pub(super) struct Script {
-    pub(super) text: &'static str,
+    pub(super) text: Cow<'static, str>,
     pub(super) sha: String,
 }
 
 impl Script {
-    pub(super) fn new(text: &'static str) -> Self {
+    /// A script for one Redis; in a cluster, what it announces goes to those who listen at the slot's own shard.
+    pub(super) fn new(text: &'static str, is_cluster: bool) -> Self {
+        let text: Cow<'static, str> = match is_cluster {
+            true => text.replace("'PUBLISH'", "'SPUBLISH'").into(),
+            false => text.into(),
+        };
         let sha = Sha1::digest(text.as_bytes()).iter().fold(String::new(), |mut sha, byte| {
             write!(sha, "{byte:02x}").unwrap_or_default();
             sha
@@ -22,15 +28,18 @@ impl Script {
 }
 
 /// Publishes once: numbers a message, keeps it, and says so to all nodes; what came with the same key before is only
-/// told where it stands. Returns the position, and whether it had been there.
+/// told where it stands. Returns the position, and whether it had been there; or 2, and nothing is done, where the
+/// publication that is to stand before it has not come yet.
 ///
-/// Keys: the room's state, its stream, the publication's idempotency key.
+/// Keys: the room's state, its stream, the publication's idempotency key, and that of the one before, if there is one
+/// on its way.
 /// Arguments: the channel, what the message is and whose, its payload, how many the stream keeps (as many as before, where
 /// that is empty), for how many milliseconds the room and the idempotency key are remembered, and how many a stream keeps
 /// of which nobody has said.
 pub(super) const PUBLISH: &str = "\
 local known = redis.call('GET', KEYS[3])
 if known then return {known, 1} end
+if KEYS[4] and redis.call('EXISTS', KEYS[4]) == 0 then return {'', 2} end
 local time = redis.call('TIME')
 local epoch = redis.call('HGET', KEYS[1], 'epoch')
 if not epoch then
@@ -100,6 +109,7 @@ mod tests {
 
     #[test]
     fn a_script_is_called_by_its_sha1() {
-        assert_eq!(Script::new("return 1").sha, "e0e1f9fabfc9d4800c877a703b823ac0578ff8db");
+        assert_eq!(Script::new("return 1", false).sha, "e0e1f9fabfc9d4800c877a703b823ac0578ff8db");
+        assert!(Script::new(PUBLISH, true).text.contains("redis.call('SPUBLISH', ARGV[1]"));
     }
 }

@@ -5,15 +5,25 @@ use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 
 use super::line::{Purpose, State};
+use super::url::Server;
 use crate::limits::Limits;
 
 /// A server, as this node is connected to it.
 #[derive(Debug)]
 pub(super) struct Shard {
+    /// None where there was one and this place is free.
+    pub(super) server: Option<Server>,
     lines: [State; 2],
+    /// How many slots of a cluster it has; without any it is only asked which server has them.
+    pub(super) slots: usize,
+    /// Until when it stays although it has no slots: one is on its way there.
+    pub(super) kept_until_ms: u64,
     /// Rooms in which something may be missing, and how many are being read.
     pub(super) unread: VecDeque<Arc<str>>,
     pub(super) reading: usize,
+    /// What stands in the braces of the canary's keys, and how many such have been tried.
+    pub(super) canary_tag: String,
+    pub(super) canary_tags: u64,
     /// When a canary was last heard.
     pub(super) canary_ms: Option<u64>,
     /// Since when canaries have been published and not heard.
@@ -21,14 +31,24 @@ pub(super) struct Shard {
 }
 
 impl Shard {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(server: impl Into<Option<Server>>) -> Self {
         Self {
+            server: server.into(),
             lines: [State::new(), State::new()],
+            slots: 0,
+            kept_until_ms: 0,
             unread: VecDeque::new(),
             reading: 0,
+            canary_tag: String::new(),
+            canary_tags: 0,
             canary_ms: None,
             deaf_since_ms: None,
         }
+    }
+
+    /// Whether there is a server.
+    pub(super) fn is_used(&self) -> bool {
+        self.server.is_some()
     }
 
     /// Whether both lines serve.
@@ -42,9 +62,11 @@ impl Shard {
         self.is_up() && self.canary_ms.is_some_and(|heard_ms| now_ms <= heard_ms + age_max)
     }
 
-    /// When something about one of its lines is due.
-    pub(super) fn due_ms(&self, limits: &Limits) -> u64 {
-        self.lines.iter().map(|line| line.due_ms(limits)).fold(u64::MAX, u64::min)
+    /// When something about one of its lines is due, where it wants both of them or only that for commands.
+    pub(super) fn due_ms(&self, limits: &Limits, wants_news: bool) -> u64 {
+        let lines = &self.lines[..if wants_news { 2 } else { 1 }];
+        let due = lines.iter().map(|line| line.due_ms(limits)).fold(u64::MAX, u64::min);
+        if self.is_used() { due } else { u64::MAX }
     }
 
     /// Bytes of memory taken up, about.

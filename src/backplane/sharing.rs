@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::channels::{Dialect, Layer};
+use super::url::Server;
 use super::{Author, Backplane, Event, Kind, Line, Target};
 use crate::limits::Limits;
 use crate::room::log::Keep;
@@ -71,6 +72,16 @@ impl Sharing {
     /// Bounds from now on.
     pub fn set_limits(&mut self, limits: &Limits) {
         either!(self, one => one.set_limits(limits));
+    }
+
+    /// The servers that the URL's names stand for, before any of them has been connected; a name may stand for several.
+    pub fn set_seeds(&mut self, seeds: Vec<Server>) {
+        either!(self, one => one.set_seeds(seeds));
+    }
+
+    /// Where a line leads, if there is one.
+    pub fn server(&self, line: Line) -> Option<&Server> {
+        either!(self, one => one.server(line))
     }
 
     /// All lines that there are, in use or not.

@@ -3,8 +3,7 @@
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, ToSocketAddrs as _};
-use std::path::PathBuf;
+use std::net::ToSocketAddrs as _;
 use std::time::Instant;
 
 use mio::event::{Event, Source as _};
@@ -12,22 +11,13 @@ use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 
 use super::Reactor;
+use super::socket::{Socket, Stream};
 use super::token::Source;
-use crate::backplane::url::Place;
+use super::trust::Client;
+use crate::backplane::url::{Place, Server};
 use crate::backplane::{Line, Sharing, Target};
+use crate::engine::Transport as _;
 use crate::engine::handler::Handler;
-
-/// Where Redis is, as the kernel knows it.
-enum Way {
-    /// A host may have several addresses; they are tried in turn.
-    Tcp(Vec<SocketAddr>),
-    Unix(PathBuf),
-}
-
-enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
 
 struct Connection {
     stream: Stream,
@@ -38,37 +28,56 @@ struct Connection {
 
 /// Drives the lines of a backplane.
 pub(super) struct Link {
-    way: Way,
-    tried: usize,
+    /// For servers that speak TLS.
+    tls: Option<Client>,
     /// By the numbers of their lines.
     connections: Vec<Option<Connection>>,
     buffer: Vec<u8>,
-    /// What the operator was told last.
-    said: String,
+    /// What the operator was told since all was well.
+    said: Vec<String>,
+}
+
+/// Finds out where servers are. Names are resolved here, once and before anybody is served, since that blocks: where a
+/// name comes to stand for other addresses, it takes a restart.
+///
+/// # Errors
+/// Where none of the names can be resolved.
+fn resolve(places: &[Place]) -> io::Result<Vec<Server>> {
+    let (mut servers, mut failed) = (Vec::new(), None);
+    for place in places {
+        let Place::Tcp(host, port) = place else {
+            servers.push(Server::named(place.clone()));
+            continue;
+        };
+        match (host.as_str(), *port).to_socket_addrs() {
+            Ok(addrs) => servers.extend(addrs.map(|addr| Server { place: place.clone(), addr: Some(addr) })),
+            Err(error) => {
+                let error = io::Error::new(error.kind(), format!("backplane: `{host}`: {error}"));
+                if let Some(error) = failed.replace(error) {
+                    super::say(format_args!("{error}"));
+                }
+            }
+        }
+    }
+    match failed {
+        Some(error) if servers.is_empty() => Err(error),
+        Some(error) => {
+            super::say(format_args!("{error}"));
+            Ok(servers)
+        }
+        None => Ok(servers),
+    }
 }
 
 impl Link {
     /// Bytes read from a line in one turn; the connections of this node wait meanwhile.
     const READ_BUDGET: usize = 1 << 20;
 
-    /// Finds out where Redis is. A name is resolved here, once and before anybody is served, since that blocks: where a
-    /// name comes to stand for other addresses, it takes a restart.
-    ///
-    /// # Errors
-    /// Where the name cannot be resolved.
-    fn new(target: &Target) -> io::Result<Self> {
-        let way = match &target.url.place {
-            Place::Tcp(host, port) => {
-                let addrs: Vec<SocketAddr> = (host.as_str(), *port)
-                    .to_socket_addrs()
-                    .map_err(|error| io::Error::new(error.kind(), format!("backplane: `{host}`: {error}")))?
-                    .collect();
-                Way::Tcp(addrs)
-            }
-            Place::Unix(path) => Way::Unix(path.into()),
-        };
-        let buffer = vec![0; 64 << 10];
-        Ok(Self { way, tried: 0, connections: Vec::new(), buffer, said: String::new() })
+    /// Remarks that are not repeated while something is wrong.
+    const SAID: usize = 64;
+
+    fn new(tls: Option<Client>) -> Self {
+        Self { tls, connections: Vec::new(), buffer: vec![0; 64 << 10], said: Vec::new() }
     }
 
     /// A number that no other node has.
@@ -102,7 +111,7 @@ impl Link {
             }
             if backplane.wants(line, now_ms) {
                 backplane.connecting(line, now_ms);
-                match self.connect(line, registry) {
+                match self.connect(line, backplane.server(line), registry) {
                     Ok(connection) => self.connections[number] = Some(connection),
                     Err(error) => backplane.lost(line, &error.to_string(), now_ms),
                 }
@@ -140,33 +149,39 @@ impl Link {
         }
     }
 
-    fn connect(&mut self, line: Line, registry: &Registry) -> io::Result<Connection> {
-        let mut stream = match &self.way {
-            Way::Tcp(addrs) => {
-                let nothing = || io::Error::new(ErrorKind::AddrNotAvailable, "its name has no address");
-                let addr = addrs.get(self.tried % addrs.len().max(1)).ok_or_else(nothing)?;
-                self.tried = self.tried.wrapping_add(1);
-                Stream::Tcp(TcpStream::connect(*addr)?)
-            }
-            Way::Unix(path) => Stream::Unix(UnixStream::connect(path)?),
+    fn connect(
+        &mut self,
+        line: Line,
+        server: Option<&Server>,
+        registry: &Registry,
+    ) -> io::Result<Connection> {
+        let unknown = || io::Error::new(ErrorKind::AddrNotAvailable, "its name has no address");
+        let server = server.ok_or_else(unknown)?;
+        let socket = match &server.place {
+            Place::Tcp(..) => Socket::Tcp(TcpStream::connect(server.addr.ok_or_else(unknown)?)?),
+            Place::Unix(path) => Socket::Unix(UnixStream::connect(path)?),
+        };
+        let mut stream = match &self.tls {
+            Some(tls) => tls.wrap(socket, &server.place)?,
+            None => Stream::Plain(socket),
         };
         let token: Token = Source::Link(line).into();
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        match &mut stream {
-            Stream::Tcp(tcp) => tcp.register(registry, token, interest)?,
-            Stream::Unix(unix) => unix.register(registry, token, interest)?,
-        }
+        stream.register(registry, token, Interest::READABLE | Interest::WRITABLE)?;
         Ok(Connection { stream, is_connected: false, is_readable: false, is_writable: false })
     }
 
-    /// Tells the operator, and nothing twice in a row.
+    /// Tells the operator, and nothing twice while it is the same trouble.
     fn remark(&mut self, backplane: &mut Sharing) {
-        if let Some(remark) = backplane.take_remark()
-            && remark != self.said
-        {
-            super::say(format_args!("{remark}"));
-            self.said = remark;
+        let Some(remark) = backplane.take_remark() else { return };
+        let is_well = remark.ends_with(": connected");
+        if self.said.last() == Some(&remark) || (!is_well && self.said.contains(&remark)) {
+            return;
         }
+        super::say(format_args!("{remark}"));
+        if is_well || self.said.len() >= Self::SAID {
+            self.said.clear();
+        }
+        self.said.push(remark);
     }
 }
 
@@ -174,10 +189,16 @@ impl<H: Handler> Reactor<H> {
     /// Shares the rooms with other nodes through this backplane.
     ///
     /// # Errors
-    /// Where its name cannot be resolved.
+    /// Where its names cannot be resolved, or it could not be known by its certificate.
     pub fn share(&mut self, target: Target) -> io::Result<()> {
-        self.link = Some(Link::new(&target)?);
-        self.engine.share(Sharing::new(target, &self.limits, Link::random()));
+        if let Some(why) = target.contradiction() {
+            return Err(io::Error::new(ErrorKind::InvalidInput, format!("the backplane: {why}")));
+        }
+        self.link = Some(Link::new(target.url.trust.as_ref().map(Client::new).transpose()?));
+        let seeds = resolve(&target.url.places)?;
+        let mut sharing = Sharing::new(target, &self.limits, Link::random());
+        sharing.set_seeds(seeds);
+        self.engine.share(sharing);
         Ok(())
     }
 
@@ -201,14 +222,14 @@ impl Connection {
         if !self.is_writable {
             return Ok(false);
         }
-        let (error, peer) = match &self.stream {
-            Stream::Tcp(tcp) => (tcp.take_error()?, tcp.peer_addr().map(drop)),
-            Stream::Unix(unix) => (unix.take_error()?, unix.peer_addr().map(drop)),
+        let (error, peer) = match self.stream.socket() {
+            Socket::Tcp(tcp) => (tcp.take_error()?, tcp.peer_addr().map(drop)),
+            Socket::Unix(unix) => (unix.take_error()?, unix.peer_addr().map(drop)),
         };
         match (error, peer) {
             (Some(error), _) => Err(error),
             (None, Ok(())) => {
-                if let Stream::Tcp(tcp) = &self.stream {
+                if let Socket::Tcp(tcp) = self.stream.socket() {
                     tcp.set_nodelay(true)?;
                 }
                 self.is_connected = true;
@@ -231,11 +252,7 @@ fn read(
 ) -> io::Result<()> {
     let mut total = 0;
     while connection.is_readable && total < Link::READ_BUDGET {
-        let got = match &mut connection.stream {
-            Stream::Tcp(tcp) => tcp.read(buffer),
-            Stream::Unix(unix) => unix.read(buffer),
-        };
-        match got {
+        match connection.stream.read(buffer) {
             Ok(0) => return Err(io::Error::new(ErrorKind::UnexpectedEof, "it has ended the connection")),
             Ok(len) => {
                 total += len;
@@ -252,13 +269,11 @@ fn read(
 }
 
 fn write(connection: &mut Connection, output: &mut Vec<u8>) -> io::Result<()> {
+    // What a session has encrypted before goes first, and its greeting before there is anything else.
+    connection.stream.resume()?;
     let mut written = 0;
     while connection.is_writable && written < output.len() {
-        let sent = match &mut connection.stream {
-            Stream::Tcp(tcp) => tcp.write(&output[written..]),
-            Stream::Unix(unix) => unix.write(&output[written..]),
-        };
-        match sent {
+        match connection.stream.write(&output[written..]) {
             Ok(len) => written += len,
             Err(error) if error.kind() == ErrorKind::WouldBlock => connection.is_writable = false,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}

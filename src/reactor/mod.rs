@@ -14,6 +14,7 @@ mod sockets;
 pub mod takeover;
 pub mod tls;
 mod token;
+mod trust;
 mod unix;
 mod words;
 

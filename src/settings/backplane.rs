@@ -73,14 +73,15 @@ pub(super) fn apply(
         }
         target.protocol = *protocol;
     }
-    match (said(names.prefix), target) {
-        (Some(prefix), _) if prefix.is_empty() => Err(format!("{} {EMPTY}", names.prefix)),
-        (Some(prefix), Some(target)) => {
-            target.prefix = prefix;
-            Ok(())
-        }
-        (Some(_), None) => Err(missing(names.prefix)),
-        (None, _) => Ok(()),
+    match (said(names.prefix), &mut *target) {
+        (Some(prefix), _) if prefix.is_empty() => return Err(format!("{} {EMPTY}", names.prefix)),
+        (Some(prefix), Some(target)) => target.prefix = prefix,
+        (Some(_), None) => return Err(missing(names.prefix)),
+        (None, _) => {}
+    }
+    match target.as_ref().and_then(Target::contradiction) {
+        Some(why) => Err(format!("the backplane: {why}")),
+        None => Ok(()),
     }
 }
 
@@ -200,6 +201,11 @@ mod tests {
         let mut target = None;
         apply(&mut target, &[("layer", "channels"), ("url", "redis://one")]).unwrap();
         assert_eq!(target.map(|target| target.prefix).as_deref(), Some("asgi"));
+        let cluster = ("url", "redis+cluster://one");
+        let why = apply(&mut None, &[cluster, ("prefix", "{chat}:")]).unwrap_err();
+        assert!(why.starts_with("the backplane: its prefix `{chat}:` has a brace"), "{why}");
+        let why = apply(&mut None, &[cluster, ("layer", "channels")]).unwrap_err();
+        assert!(why.starts_with("the backplane: a Channels layer is in one Redis"), "{why}");
         let why = apply(&mut None, &[("url", "http://u:secret@x")]).unwrap_err();
         assert!(why.starts_with("--backplane-url: ") && !why.contains("secret"), "{why}");
     }

@@ -94,7 +94,7 @@ pub fn command() -> Command {
             Arg::new("backplane-url")
                 .long("backplane-url")
                 .value_name("URL")
-                .help("Redis through which nodes share their rooms: redis://user:password@host:port/db"),
+                .help("Redis through which nodes share their rooms: redis://user:password@host:port/db, rediss:// with TLS, redis+cluster://"),
         )
         .arg(
             Arg::new("backplane-prefix")

@@ -36,10 +36,11 @@ pub use dialect::Dialect;
 use post::Pending;
 use rooms::Entry;
 
-use super::line::{Expected, Line, Phase, Purpose, State};
+use super::line::{Expected, Line, Phase, Purpose, State, refuse_replica};
 use super::resp::Reply;
 use super::script::Script;
 use super::shard::Shard;
+use super::url::Server;
 use super::{Event, Target, is_of_the_line};
 use crate::limits::Limits;
 
@@ -70,6 +71,8 @@ pub struct Layer {
     limits: Limits,
     /// Tells this node from all others, and from itself before a restart.
     node: u64,
+    /// The servers that the URL names, of which one is the primary.
+    seeds: Vec<Server>,
     /// The one Redis, with the line on which it is asked, and that on which is waited for messages.
     redis: Shard,
     group: Script,
@@ -109,14 +112,16 @@ impl Layer {
 
     /// A link that is not up yet. `node` is random: it names this node and the pauses between its tries.
     pub fn new(target: Target, limits: &Limits, node: u64) -> Self {
+        let seeds: Vec<Server> = target.url.places.iter().cloned().map(Server::named).collect();
         Self {
             target,
             limits: limits.clone(),
             node,
-            redis: Shard::new(),
-            group: Script::new(script::GROUP),
-            channel: Script::new(script::CHANNEL),
-            take: Script::new(script::TAKE),
+            redis: Shard::new(seeds.first().cloned()),
+            seeds,
+            group: Script::new(script::GROUP, false),
+            channel: Script::new(script::CHANNEL, false),
+            take: Script::new(script::TAKE, false),
             rooms: HashMap::new(),
             channels: HashMap::new(),
             dialects: HashMap::new(),
@@ -142,6 +147,22 @@ impl Layer {
         self.limits = limits.clone();
     }
 
+    /// The servers that the URL's names stand for, before any of them has been connected; a name may stand for several.
+    pub fn set_seeds(&mut self, seeds: Vec<Server>) {
+        self.redis = Shard::new(seeds.first().cloned());
+        self.seeds = seeds;
+    }
+
+    /// Where its lines lead.
+    pub fn server(&self, _line: Line) -> Option<&Server> {
+        self.redis.server.as_ref()
+    }
+
+    /// Where there are several servers, messages are waited for at the one that has said that it is the primary.
+    fn is_wanted(&self, purpose: Purpose) -> bool {
+        purpose == Purpose::Commands || self.seeds.len() < 2 || self.is_answered()
+    }
+
     /// All lines that there are.
     pub const LINES: [Line; 2] = [Line::commands(0), Line::news(0)];
 
@@ -156,7 +177,8 @@ impl Layer {
 
     /// Whether a line is to be connected now.
     pub fn wants(&self, line: Line, now_ms: u64) -> bool {
-        matches!(self.redis[line.purpose].phase, Phase::Down { retry_ms } if retry_ms <= now_ms)
+        self.is_wanted(line.purpose)
+            && matches!(self.redis[line.purpose].phase, Phase::Down { retry_ms } if retry_ms <= now_ms)
     }
 
     /// Whether there is no use for a line's socket.
@@ -176,7 +198,8 @@ impl Layer {
             Purpose::Commands => vec![&self.group, &self.channel],
             Purpose::News => vec![&self.take],
         };
-        self.redis[line.purpose].greet(&self.target.url, &name, &scripts, now_ms);
+        let asks_role = self.seeds.len() > 1 && line.purpose == Purpose::Commands;
+        self.redis[line.purpose].greet((&self.target.url, asks_role), &name, &scripts, now_ms);
     }
 
     /// A line is lost, or cannot be had.
@@ -187,6 +210,15 @@ impl Layer {
         self.say(why);
         self.redis[line.purpose].give_up(&self.limits, random, now_ms);
         (self.redis.canary_ms, self.redis.deaf_since_ms) = (None, None);
+        let at = self.seeds.iter().position(|seed| Some(seed) == self.redis.server.as_ref());
+        let next = at.and_then(|at| self.seeds.get((at + 1) % self.seeds.len()));
+        if line.purpose == Purpose::Commands && self.seeds.len() > 1 {
+            self.redis.server = next.cloned();
+            // Both lines lead to the same server.
+            if !self.is_down(Line::news(0)) {
+                self.redis[Purpose::News].give_up(&self.limits, random, now_ms);
+            }
+        }
     }
 
     fn say(&mut self, what: &str) {
@@ -219,8 +251,8 @@ impl Layer {
 
     /// Takes one reply; an error says why its line is of no use any more.
     fn hear(&mut self, line: Line, reply: &Reply, now_ms: u64) -> Result<(), String> {
-        let (expected, _) =
-            self.redis[line.purpose].expected.pop_front().ok_or("it answers what was not asked")?;
+        let waiting = self.redis[line.purpose].expected.pop_front().ok_or("it answers what was not asked")?;
+        let expected = waiting.expected;
         if let Reply::Error(error) = reply
             && (line.purpose == Purpose::News || is_of_the_line(error, &expected))
         {
@@ -233,7 +265,9 @@ impl Layer {
             | Expected::Nothing
             | Expected::Published(_)
             | Expected::Read(..)
+            | Expected::Topology
             | Expected::Canary => {}
+            Expected::Role => refuse_replica(reply)?,
         }
         Ok(())
     }
@@ -298,7 +332,7 @@ impl Layer {
     /// When [`Layer::tick`] is to be called the next time.
     pub fn due_ms(&self) -> u64 {
         let pending = self.pending.values().next().map_or(u64::MAX, |pending| pending.by_ms);
-        self.redis.due_ms(&self.limits).min(pending).min(self.canary_due_ms)
+        self.redis.due_ms(&self.limits, self.is_wanted(Purpose::News)).min(pending).min(self.canary_due_ms)
     }
 
     /// Whether what is sent goes round: a canary has come back a moment ago.
