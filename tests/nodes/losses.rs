@@ -108,6 +108,7 @@ fn what_is_trimmed_before_a_node_could_read_it_is_owned_up_to() {
     let far = Node::ready(&format!("redis://{}", wire.addr()), &["--backplane-log-min", "10"]);
     let member = far.member("/chat/lobby", Some("fanline.v1"));
     near.insist("lobby", "before");
+    while !far.get("/rooms/lobby/messages").1.contains("before") {}
     wire.cut();
     far.wait_until(503);
     for n in 0..150 {
