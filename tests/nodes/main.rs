@@ -1,9 +1,12 @@
 //! Several `fanline` processes that share their rooms through a real Redis, and what becomes of them when it fails.
 #![forbid(unsafe_code)]
 
+mod cluster;
+mod failover;
 mod faults;
 mod losses;
 mod node;
 mod one_port;
 mod redis;
 mod shared;
+mod tls;
