@@ -619,4 +619,25 @@ mod tests {
             Err(NotPublished::Refused)
         );
     }
+
+    #[test]
+    fn of_several_hosts_the_layer_is_at_the_primary_with_both_lines() {
+        let mut stage = Stage::new();
+        let url = Url::parse("redis://10.0.0.1,10.0.0.2").unwrap();
+        let target = Target { url, prefix: "p".to_owned(), protocol: Protocol::Channels };
+        stage.layer = Layer::new(target, &Limits::default(), NODE);
+        for (role, host) in [("slave", "10.0.0.1:6379"), ("master", "10.0.0.2:6379")] {
+            assert!(!stage.layer.wants(NEWS, stage.now_ms), "not before it is known to be the primary");
+            assert_eq!(stage.layer.server(COMMANDS).unwrap().place.to_string(), host);
+            stage.layer.connecting(COMMANDS, stage.now_ms);
+            stage.layer.connected(COMMANDS, stage.now_ms);
+            assert!(stage.said(COMMANDS).starts_with("ROLE "));
+            stage.reply(COMMANDS, &[list(&[bulk(role.as_bytes())]), b"+OK\r\n".repeat(3)].concat());
+            stage.now_ms += 50;
+        }
+        stage.open(NEWS);
+        stage.reply(COMMANDS, b"-READONLY You can't write against a read only replica.\r\n");
+        assert!(stage.layer.is_down(COMMANDS) && stage.layer.is_down(NEWS));
+        assert_eq!(stage.layer.server(NEWS).unwrap().place.to_string(), "10.0.0.1:6379");
+    }
 }
