@@ -53,6 +53,7 @@ pub mod engine;
 pub mod http;
 pub mod id;
 pub mod input;
+pub mod ledger;
 pub mod limits;
 pub mod metrics;
 pub mod outbound;

@@ -12,7 +12,7 @@ use fanline::limits::Limits;
 /// `std` and the crates in `EVERYWHERE` go without saying. Modules of one level do not know each other.
 const LEVELS: &[&[(&str, &[&str])]] = &[
     &[("limits", &[]), ("metrics", &[]), ("id", &[]), ("input", &[]), ("planted", &[]), ("spare", &[])],
-    &[("timer", &[]), ("ws", &["bytes", "simdutf8", "zlib_rs"])],
+    &[("ledger", &[]), ("timer", &[]), ("ws", &["bytes", "simdutf8", "zlib_rs"])],
     &[
         (
             "http",

@@ -1,0 +1,221 @@
+//! A histogram of times with a fixed size: buckets lie in octaves, 32 to each, so none is wider than a 32nd of its value.
+
+use std::time::Duration;
+
+use super::snapshot::Quantiles;
+
+/// How often which time was seen, from 64 ns to 18 minutes; a longer one counts as that.
+///
+/// To record one is a shift and an addition, and nothing is ever allocated for it: sums and quantiles are worked out
+/// when somebody asks.
+#[derive(Clone, Debug)]
+pub struct Histogram {
+    counts: Box<[u64; Self::BUCKETS]>,
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Self { counts: Box::new([0; Self::BUCKETS]) }
+    }
+}
+
+impl Histogram {
+    /// Buckets for each octave: the middle of one is within 1.6 % of whatever fell into it.
+    const OCTAVE: u64 = 32;
+
+    /// Times are counted in units of 64 ns: shorter ones are of no interest, and this much fewer buckets are needed.
+    const UNIT_BITS: u32 = 6;
+
+    /// The longest time told apart, in units: 2⁴⁰ ns.
+    const LONGEST: u64 = (1 << 34) - 1;
+
+    const BUCKETS: usize = 29 * Self::OCTAVE as usize + Self::OCTAVE as usize;
+
+    /// The bucket of a time in nanoseconds.
+    #[inline]
+    fn bucket(ns: u64) -> usize {
+        let units = (ns >> Self::UNIT_BITS).min(Self::LONGEST);
+        let shift = (units | Self::OCTAVE).ilog2() - Self::OCTAVE.ilog2();
+        // Above the first octave the leading bit of what is left is always set, and so counts the octave on by one.
+        (u64::from(shift) * Self::OCTAVE + (units >> shift)) as usize
+    }
+
+    /// The shortest time that falls into a bucket, in nanoseconds.
+    fn floor(bucket: usize) -> u64 {
+        let (octave, rest) = (bucket as u64 / Self::OCTAVE, bucket as u64 % Self::OCTAVE);
+        let units = match octave {
+            0 => rest,
+            octave => (Self::OCTAVE + rest) << (octave - 1),
+        };
+        units << Self::UNIT_BITS
+    }
+
+    fn middle(bucket: usize) -> u64 {
+        Self::floor(bucket).midpoint(Self::floor(bucket + 1))
+    }
+
+    /// Counts a time, `count` times.
+    #[inline]
+    pub fn record(&mut self, ns: u64, count: u64) {
+        self.add(Self::bucket(ns), count);
+    }
+
+    #[inline]
+    fn add(&mut self, bucket: usize, count: u64) {
+        if let Some(counted) = self.counts.get_mut(bucket) {
+            *counted += count;
+        }
+    }
+
+    /// Counts `count` times of which none is longer than the one before: mostly they all lie in one bucket, and then only
+    /// the first and the last are looked at.
+    #[inline]
+    pub fn record_falling(&mut self, count: u64, time: impl Fn(u64) -> u64) {
+        let Some(last) = count.checked_sub(1) else { return };
+        let (first_bucket, last_bucket) = (Self::bucket(time(0)), Self::bucket(time(last)));
+        match first_bucket == last_bucket {
+            true => self.add(first_bucket, count),
+            false => self.spread((0, first_bucket), (last, last_bucket), &time),
+        }
+    }
+
+    /// As above, between two of them whose buckets are known and differ.
+    #[cold]
+    fn spread(&mut self, from: (u64, usize), to: (u64, usize), time: &impl Fn(u64) -> u64) {
+        if from.1 == to.1 {
+            return self.add(from.1, to.0 - from.0 + 1);
+        }
+        if to.0 - from.0 == 1 {
+            self.add(from.1, 1);
+            return self.add(to.1, 1);
+        }
+        let middle = from.0.midpoint(to.0);
+        let before = (middle, Self::bucket(time(middle)));
+        let after = (middle + 1, Self::bucket(time(middle + 1)));
+        self.spread_half(from, before, time);
+        self.spread_half(after, to, time);
+    }
+
+    fn spread_half(&mut self, from: (u64, usize), to: (u64, usize), time: &impl Fn(u64) -> u64) {
+        match from.0 == to.0 {
+            true => self.add(from.1, 1),
+            false => self.spread(from, to, time),
+        }
+    }
+
+    /// Adds everything that another one has counted.
+    pub fn merge(&mut self, other: &Histogram) {
+        self.counts.iter_mut().zip(other.counts.iter()).for_each(|(ours, theirs)| *ours += theirs);
+    }
+
+    /// What has been counted since this one was like `earlier`.
+    pub fn since(&self, earlier: &Histogram) -> Histogram {
+        let mut since = self.clone();
+        let counts = since.counts.iter_mut().zip(earlier.counts.iter());
+        counts.for_each(|(now, before)| *now = now.saturating_sub(*before));
+        since
+    }
+
+    /// How many times have been counted.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// The sum of all of them in seconds, within 1.6 %.
+    pub fn sum(&self) -> f64 {
+        let each = self.counts.iter().enumerate().filter(|(_, count)| **count > 0);
+        each.map(|(bucket, count)| Self::middle(bucket) as f64 * *count as f64).sum::<f64>() / 1e9
+    }
+
+    /// How many were no longer than each of these times, which rise; the edges are within 3 % of what is asked for.
+    pub fn below<const N: usize>(&self, bounds: [Duration; N]) -> [u64; N] {
+        let (mut below, mut seen, mut bucket) = ([0; N], 0, 0);
+        for (count, bound) in below.iter_mut().zip(bounds) {
+            let end = Self::bucket(bound.as_nanos() as u64);
+            while bucket < end {
+                seen += self.counts[bucket];
+                bucket += 1;
+            }
+            *count = seen;
+        }
+        below
+    }
+
+    /// The time that this part of all, from 0 to 1, was no longer than, within 1.6 %.
+    pub fn quantile(&self, part: f64) -> Duration {
+        let rank = (self.count() as f64 * part).ceil().max(1.0) as u64;
+        let mut seen = 0;
+        let reached = self.counts.iter().position(|count| {
+            seen += count;
+            seen >= rank
+        });
+        reached.map_or(Duration::ZERO, |bucket| Duration::from_nanos(Self::middle(bucket)))
+    }
+
+    /// What one wants to know of it.
+    pub fn quantiles(&self) -> Quantiles {
+        let count = self.count();
+        let highest = self.counts.iter().rposition(|count| *count > 0);
+        Quantiles {
+            count,
+            mean: if count == 0 {
+                Duration::ZERO
+            } else {
+                Duration::from_secs_f64(self.sum() / count as f64)
+            },
+            p50: self.quantile(0.5),
+            p90: self.quantile(0.9),
+            p99: self.quantile(0.99),
+            p999: self.quantile(0.999),
+            max: highest.map_or(Duration::ZERO, |bucket| Duration::from_nanos(Self::floor(bucket + 1))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_time_falls_into_a_bucket_whose_middle_is_within_two_percent_of_it() {
+        let mut ns = 0;
+        while ns < 1 << 40 {
+            let bucket = Histogram::bucket(ns);
+            assert!(Histogram::floor(bucket) <= ns && ns < Histogram::floor(bucket + 1), "{ns}");
+            let error = Histogram::middle(bucket).abs_diff(ns) as f64 / ns.max(4096) as f64;
+            assert!(error <= 0.016, "{ns}: {error}");
+            ns += 1 + ns / 100;
+        }
+        assert_eq!(Histogram::bucket(u64::MAX), Histogram::BUCKETS - 1);
+        assert_eq!(Histogram::bucket((1 << 40) - 1), Histogram::BUCKETS - 1);
+    }
+
+    #[test]
+    fn falling_times_are_counted_as_if_one_by_one() {
+        for (count, step) in [(1, 0), (2, 5_000), (8, 10), (100, 3_333), (1000, 1_000_000)] {
+            let time = |i: u64| 2_000_000_000 - i * step;
+            let (mut at_once, mut singly) = (Histogram::default(), Histogram::default());
+            at_once.record_falling(count, time);
+            (0..count).for_each(|i| singly.record(time(i), 1));
+            assert_eq!(at_once.counts, singly.counts, "{count} times, {step} ns apart");
+        }
+        let mut none = Histogram::default();
+        none.record_falling(0, |_| 1);
+        assert_eq!((none.count(), none.quantile(0.5)), (0, Duration::ZERO));
+    }
+
+    #[test]
+    fn quantiles_sums_and_edges_of_a_thousand_known_times() {
+        let mut histogram = Histogram::default();
+        (1..=1000u64).for_each(|ms| histogram.record(ms * 1_000_000, 1));
+        let near = |got: Duration, ms: f64| (got.as_secs_f64() * 1000.0 / ms - 1.0).abs() <= 0.032;
+        let quantiles = histogram.quantiles();
+        assert!(near(quantiles.p50, 500.0) && near(quantiles.p99, 990.0), "{quantiles:?}");
+        assert!(near(quantiles.mean, 500.5) && quantiles.max >= Duration::from_secs(1), "{quantiles:?}");
+        let [few, half, all] = histogram.below([10, 500, 1100].map(Duration::from_millis));
+        assert!(few.abs_diff(10) <= 1 && half.abs_diff(500) <= 16 && all == 1000, "{few} {half} {all}");
+        let mut twice = histogram.clone();
+        twice.merge(&histogram);
+        assert_eq!((twice.count(), twice.since(&histogram).count()), (2000, 1000));
+    }
+}
