@@ -76,6 +76,7 @@ pub use http::head::Request;
 pub use http::origin::OriginPolicy;
 pub use http::response::{Refusal, Response};
 pub use id::ConnId;
+pub use ledger::snapshot::Snapshot;
 pub use limits::Limits;
 pub use metrics::Metrics;
 pub use proxy::networks::{Hop, Networks};

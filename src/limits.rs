@@ -208,6 +208,16 @@ limits! {
         "Room members sent to before the sockets are looked at again; 0 walks a whole room at once.";
     walk_slice_bytes: Bytes = 1 << 20,
         "Bytes of room messages sent before the sockets are looked at again; long messages make shorter slices.";
+    ledger_rooms_max: Count = 16,
+        "Busiest rooms whose deliveries are measured each by itself, at about 32 KiB; 0 for none.";
+    ledger_classes_max: Count = 32,
+        "Classes of rooms, such as routes, whose deliveries are measured each by itself, at about 32 KiB; further ones are one.";
+    turn_budget: Time = 100,
+        "Length of a turn of the loop above which a line on stderr says what it did, at most one a second.";
+    ready_lag_max: Time = 1_000,
+        "Length of a turn above which the server is not ready for a while: who comes would wait as long.";
+    ready_lag_age: Time = 10_000,
+        "That while, and as long again at the most.";
     backplane_connect_deadline: Time = 2_000,
         "Time for Redis to take a connection and its greeting.";
     backplane_reply_deadline: Time = 3_000,
@@ -286,6 +296,8 @@ impl Limits {
         "events_max",
         "spare_bytes_max",
         "room_log_bytes_max",
+        "ledger_rooms_max",
+        "ledger_classes_max",
         "inbox_messages_max",
         "inbox_bytes_max",
     ];

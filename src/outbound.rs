@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind, Write};
 
 use bytes::Buf;
 
+use crate::ledger::Begun;
 use crate::planted::{Fault, is_planted};
 use crate::room::encoding::Encoding;
 use crate::room::long::Rest;
@@ -35,6 +36,10 @@ pub struct Queue {
     /// Where in `replies` the frame ends that has begun, or the HTTP that comes before all frames: no control frame
     /// may come before that.
     whole: usize,
+    /// Deliveries that end when what waits here has left, in the order in which they were handed over.
+    begun: Vec<Begun>,
+    /// Whether the first of those ends with `rest`.
+    ends_with_rest: bool,
 }
 
 impl Queue {
@@ -44,7 +49,8 @@ impl Queue {
 
     fn held(&self) -> usize {
         let rest = if self.rest.shared == 0 { self.rest.bytes.len() } else { 0 };
-        size_of::<Self>() + rest + self.control.capacity() + self.replies.capacity()
+        let begun = self.begun.capacity() * size_of::<Begun>();
+        size_of::<Self>() + rest + self.control.capacity() + self.replies.capacity() + begun
     }
 
     fn is_empty(&self) -> bool {
@@ -152,7 +158,33 @@ impl Outbound {
     /// Takes over the rest of a frame that the socket took only in part. Everything else has to have left before.
     pub fn hold(&mut self, rest: Rest) {
         debug_assert!(self.is_empty(), "a frame begun behind others that wait");
-        self.queue.get_or_insert_default().rest = rest;
+        let queue = self.queue.get_or_insert_default();
+        queue.ends_with_rest = rest.begun.is_some();
+        queue.begun.extend(rest.begun);
+        queue.rest = rest;
+    }
+
+    /// Notes deliveries whose frames have been queued here: they end when everything has left.
+    pub fn note_begun(&mut self, begun: Begun) {
+        self.queue.get_or_insert_default().begun.push(begun);
+    }
+
+    /// Publications of which the last byte waits here.
+    #[inline]
+    pub fn owed(&self) -> u64 {
+        self.queue.as_ref().map_or(0, |queue| queue.begun.iter().map(|begun| u64::from(begun.count)).sum())
+    }
+
+    /// A delivery whose last byte has left, until there are no more.
+    #[inline]
+    pub fn pop_completed(&mut self) -> Option<Begun> {
+        let queue = self.queue.as_mut().filter(|queue| !queue.begun.is_empty())?;
+        let is_first = queue.ends_with_rest && queue.rest.begun.is_none();
+        if is_first || queue.is_empty() {
+            queue.ends_with_rest = false;
+            return Some(queue.begun.remove(0));
+        }
+        None
     }
 
     /// Appends frames, as they are, behind the replies: for what a room still owes to a peer that is about to be closed.

@@ -12,6 +12,7 @@ use crate::http::head::Request;
 use crate::http::response::is_header;
 use crate::http::upgrade::Granted;
 use crate::id::ConnId;
+use crate::ledger::snapshot::Snapshot;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::outbound::Outbound;
@@ -188,6 +189,12 @@ impl Context<'_> {
         self.shared.speak(room, dialect);
     }
 
+    /// Says of which class a room is, if there is one of this name: classes are measured each by itself, so they are few,
+    /// such as the paths by which rooms are reached.
+    pub fn classify(&mut self, room: &str, class: &str) {
+        self.shared.rooms.classify(room, class);
+    }
+
     /// Closes this connection with 4401 at a time given in milliseconds since 1970, unless it is set anew before.
     pub fn expire_at(&mut self, unix_ms: u64) {
         self.expires = Some(self.shared.tick_at(unix_ms));
@@ -317,6 +324,11 @@ impl Context<'_> {
     /// The server's counts.
     pub fn metrics(&self) -> &Metrics {
         &self.shared.metrics
+    }
+
+    /// How long deliveries take and what becomes of them, and how the loop is. It takes about a millisecond.
+    pub fn ledger(&mut self) -> Snapshot {
+        self.shared.ledger()
     }
 
     fn membership(&self, room: &str) -> Option<usize> {

@@ -10,6 +10,7 @@ use crate::backplane::channels::Dialect;
 use crate::http::head::Request;
 use crate::http::response::{Refusal, Response};
 use crate::id::ConnId;
+use crate::ledger::snapshot::Snapshot;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::proxy::networks::Hop;
@@ -135,6 +136,13 @@ impl<'a> Exchange<'a> {
         self.shared.is_ready()
     }
 
+    /// Why nobody new is to be sent to this server, in a line; `None` where it is ready. It is not when it is about to end,
+    /// when a listener takes in nobody, when a turn took longer than `ready_lag_max` a moment ago, and when what is
+    /// published does not reach all nodes.
+    pub fn unready(&mut self) -> Option<&'static str> {
+        self.shared.unready()
+    }
+
     /// Milliseconds since 1970.
     pub fn now_ms(&self) -> u64 {
         self.shared.now_ms
@@ -209,5 +217,15 @@ impl<'a> Exchange<'a> {
     /// The server's counts.
     pub fn metrics(&self) -> &Metrics {
         &self.shared.metrics
+    }
+
+    /// Says of which class a room is, as [`Context::classify`](super::Context::classify) does.
+    pub fn classify(&mut self, room: &str, class: &str) {
+        self.shared.rooms.classify(room, class);
+    }
+
+    /// How long deliveries take and what becomes of them, and how the loop is. It takes about a millisecond.
+    pub fn ledger(&mut self) -> Snapshot {
+        self.shared.ledger()
     }
 }

@@ -66,6 +66,9 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             }
         }
         let taken = before - peer.outbound.len();
+        while let Some(begun) = peer.outbound.pop_completed() {
+            self.shared.rooms.ledger_mut().completed(begun);
+        }
         let has_taken = peer.conn.stage() == Stage::Streaming && taken > 0;
         let is_response = matches!(peer.conn.stage(), Stage::Head | Stage::Closed);
         if is_response && taken >= self.shared.rules.limits.response_progress {
@@ -122,6 +125,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     /// The socket of a member that lagged takes bytes again; the bytes sent.
     fn catch_up(&mut self, id: ConnId) -> usize {
         let Some(peer) = get(&mut self.peers, id) else { return 0 };
+        self.shared.rooms.ledger_mut().tick();
         peer.lagging = false;
         // In rotation, so that one busy room does not keep the others' news from a slow member.
         if !peer.memberships.is_empty() {
@@ -144,6 +148,9 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             0 => usize::MAX,
             slice => slice,
         };
+        if self.shared.rooms.has_news() {
+            self.shared.rooms.ledger_mut().tick();
+        }
         let mut steps = slice.saturating_mul(Self::STEPS_PER_SEND);
         let mut bytes = 0;
         for _ in 0..slice {
@@ -195,6 +202,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             }
             Delivery::Passed => {
                 self.shared.metrics.passed.add(1);
+                rooms.give_up_on(membership);
                 match peer.conn.stage() {
                     Stage::Streaming => self.hang_up(id),
                     _ => self.close_peer(
@@ -252,7 +260,7 @@ pub(super) fn say_last_words<T, S>(peer: &mut Peer<T, S>, rooms: &mut Rooms, byt
                 true => peer.outbound.push_http(|out| out.extend_from_slice(frames)),
                 false => peer.outbound.push_frames(frames),
             }
-            visit.advance(frames.len());
+            peer.outbound.note_begun(visit.hand_over(frames.len()));
         }
     }
 }

@@ -4,6 +4,7 @@ use super::handler::Handler;
 use super::pressure::CLASSES;
 use super::{Engine, Transport};
 use crate::conn::Stage;
+use crate::ledger::histogram::Histogram;
 
 impl<H: Handler, T: Transport> Engine<H, T> {
     /// Panics where an invariant does not hold.
@@ -31,6 +32,20 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         let refusals = self.peers.iter().filter(|(_, peer)| peer.refused).count();
         assert_eq!(self.refusals, refusals, "who lingers without a place is counted");
         self.check_memory();
+        let outcomes = self.shared.rooms.ledger().outcomes();
+        let begun: u64 = self.peers.iter().map(|(_, peer)| peer.outbound.owed()).sum();
+        let waiting = self.shared.rooms.recount_owed() + begun;
+        assert_eq!(outcomes.waiting(), waiting, "every delivery comes to one end: {outcomes:?}");
+    }
+
+    /// Panics where not every delivery has left its times in the ledger.
+    pub fn check_ledger(&self) {
+        let ledger = self.shared.rooms.ledger();
+        if ledger.is_on() {
+            let (sent, all) = (ledger.outcomes().sent, ledger.all());
+            let counts = [&all.waiting, &all.send, &all.total].map(Histogram::count);
+            assert_eq!(counts, [sent; 3], "every delivery that was sent has its times");
+        }
     }
 
     /// Panics where what is known of the memory in use is not so.

@@ -247,7 +247,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
                     && peer.outbound.len() + frames.len() <= high
                 {
                     peer.outbound.push_frames(frames);
-                    visit.advance(frames.len());
+                    peer.outbound.note_begun(visit.hand_over(frames.len()));
                 }
             }
             let joined = Joined { position, recovered: false, is_behind: false };

@@ -16,11 +16,13 @@ pub mod handler;
 mod handover;
 mod invariants;
 mod link;
+mod measure;
 mod open;
 mod peer;
 mod pressure;
 mod read;
 mod reload;
+mod rules;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -31,17 +33,16 @@ use slab::Slab;
 pub use context::{Context, Opening, SendError};
 pub use exchange::{Exchange, Reply};
 pub use peer::Transport;
+pub use rules::Rules;
 
 use crate::backplane::Author;
 use crate::conn::Stage;
-use crate::http::origin::OriginPolicy;
 use crate::http::response::Response;
 use crate::id::ConnId;
-use crate::limits::Limits;
+use crate::ledger::{End, ns_between};
 use crate::metrics::Metrics;
 use crate::outbound::Queue;
 use crate::planted::{Fault, is_planted};
-use crate::proxy::networks::Networks;
 use crate::room::press::Press;
 use crate::room::publish::{NotPublished, Post, Published};
 use crate::room::rooms::Rooms;
@@ -56,19 +57,6 @@ use handler::Handler;
 use link::Link;
 use peer::Peer;
 use pressure::Budget;
-
-/// What is the same for all connections of an engine.
-#[derive(Clone, Debug, Default)]
-pub struct Rules {
-    /// Every bound.
-    pub limits: Limits,
-    /// Whose pages may connect.
-    pub origins: OriginPolicy,
-    /// Whether permessage-deflate is agreed to when a client offers it.
-    pub deflate: bool,
-    /// Whose word counts on which client is behind them; nobody's by default.
-    pub trusted_proxies: Networks,
-}
 
 /// What a handler's call may touch besides its own connection.
 struct Shared {
@@ -156,6 +144,8 @@ pub struct Engine<H: Handler, T> {
     dead: Vec<ConnId>,
     wheel: Wheel,
     due: Vec<(ConnId, Tick)>,
+    /// Whether something was done in this turn before connections are read.
+    has_been_busy: bool,
     start: Instant,
     now: Tick,
     generation: u32,
@@ -184,7 +174,10 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     /// An engine without connections. `unix` is the time since 1970 at `start`; the rooms' epochs count up from its
     /// microseconds, which is more than an earlier run can have used up at less than a million rooms a second.
     pub fn new(handler: H, rules: Rules, metrics: Arc<Metrics>, start: Instant, unix: Duration) -> Self {
-        let rooms = Rooms::new(&rules.limits, (unix.as_micros() as u64).max(1));
+        let mut rooms = Rooms::new(&rules.limits, (unix.as_micros() as u64).max(1));
+        if rules.ledger {
+            rooms.ledger_mut().turn_on();
+        }
         let start_ms = unix.as_millis() as u64;
         let buffer = vec![0; rules.limits.receive_buffer];
         let spares = Spares::new(rules.limits.spare_bytes_max);
@@ -219,6 +212,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             dead: Vec::new(),
             wheel: Wheel::default(),
             due: Vec::new(),
+            has_been_busy: false,
             start,
             now: Tick::default(),
             generation: 0,
@@ -289,6 +283,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         self.walk();
         self.release();
         self.report();
+        self.shared.rooms.keep_ledger();
         if !self.dead.is_empty() {
             self.reap();
         }
@@ -300,6 +295,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         self.now = Tick::at_ms(ms);
         self.shared.now_ms = self.shared.start_ms + ms;
         self.shared.rooms.set_now(self.shared.now_ms);
+        self.shared.rooms.ledger_mut().begin_turn(ns_between(self.start, now));
     }
 
     /// Whether there is something to do that no readiness announces: then the next sleep is none.
@@ -322,6 +318,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
 
     /// Carries out a request from outside.
     pub fn apply(&mut self, command: Command) {
+        self.has_been_busy = true;
         match command {
             Command::Publish(room, message) => {
                 // Whoever published this is not there to be told; the count says whether anybody heard it.
@@ -369,6 +366,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         while let Some(id) = self.dead.pop() {
             if get(&mut self.peers, id).is_some() {
                 let peer = self.peers.remove(id.slot());
+                self.shared.rooms.ledger_mut().end(End::Gone, peer.outbound.owed());
                 self.discharge(peer.charged);
                 self.refusals -= usize::from(peer.refused);
                 if let Some(counted) = peer.counted {

@@ -54,6 +54,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         let ceiling = self.ceiling();
         let mut to_inflate = self.shared.rules.limits.inflate_budget;
         let mut later = Vec::new();
+        let mut began_ns = self.begin_to_read();
         for _ in 0..self.readable.len() {
             if self.shared.metrics.memory.total() > ceiling {
                 break;
@@ -65,7 +66,9 @@ impl<H: Handler, T: Transport> Engine<H, T> {
                 continue;
             }
             peer.reading = false;
+            let calls = self.shared.calls();
             to_inflate = to_inflate.saturating_sub(self.read_peer(id));
+            began_ns = self.shared.handled(id, began_ns, calls);
         }
         // They come first in the next turn, in the order in which they have waited.
         for id in later.into_iter().rev() {

@@ -61,6 +61,18 @@ impl Outcomes {
         self.owed - self.sent - self.skipped - self.passed - self.gone - self.reset
     }
 
+    /// What has come since it was like `earlier`.
+    pub fn since(&self, earlier: &Outcomes) -> Outcomes {
+        Outcomes {
+            owed: self.owed - earlier.owed,
+            sent: self.sent - earlier.sent,
+            skipped: self.skipped - earlier.skipped,
+            passed: self.passed - earlier.passed,
+            gone: self.gone - earlier.gone,
+            reset: self.reset - earlier.reset,
+        }
+    }
+
     /// Each end with its name.
     pub fn ends(&self) -> [(&'static str, u64); 5] {
         [

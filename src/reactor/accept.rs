@@ -43,6 +43,11 @@ impl Acceptor {
         self.ready = true;
     }
 
+    /// Whether it takes in nobody for a while, after an error.
+    pub fn is_pausing(&self) -> bool {
+        self.retry_at.is_some()
+    }
+
     /// Whether accepting is worth a try without another event.
     pub fn is_ready(&self) -> bool {
         self.ready && self.retry_at.is_none()

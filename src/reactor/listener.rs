@@ -118,6 +118,11 @@ impl Listener {
         self.acceptor.mark_ready();
     }
 
+    /// Whether it takes in nobody for a while, after an error.
+    pub(super) fn is_pausing(&self) -> bool {
+        self.acceptor.is_pausing()
+    }
+
     /// Whether accepting is worth a try without another event.
     pub(super) fn is_ready(&self) -> bool {
         self.acceptor.is_ready()

@@ -3,6 +3,7 @@
 pub mod accept;
 mod address;
 mod arrivals;
+mod backlog;
 pub mod inbox;
 mod link;
 mod listener;
@@ -32,6 +33,7 @@ use crate::engine::{Engine, Rules};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 pub use address::{Address, Listen};
+use backlog::Backlog;
 use inbox::Inbox;
 use link::Link;
 use listener::Listener;
@@ -73,6 +75,8 @@ pub struct Reactor<H: Handler> {
     limits: Limits,
     /// Whether a signal has asked for the end already.
     is_ending: bool,
+    /// How many wait at the listeners.
+    backlog: Backlog,
 }
 
 /// What is called on SIGHUP.
@@ -123,6 +127,7 @@ impl<H: Handler> Reactor<H> {
         let mut engine = Engine::new(handler, rules, metrics.clone(), Instant::now(), since_1970());
         engine.set_machine_memory(machine::memory(Path::new("/")));
         engine.set_listening(!listeners.is_empty());
+        engine.set_clock(Instant::now);
         let (signals, reload, farewell, is_ending) = (None, None, None, false);
         Ok(Self {
             poll,
@@ -144,6 +149,7 @@ impl<H: Handler> Reactor<H> {
             metrics,
             limits,
             is_ending,
+            backlog: Backlog::default(),
         })
     }
 
@@ -212,6 +218,7 @@ impl<H: Handler> Reactor<H> {
                 Ok(()) => {}
             }
             now = Instant::now();
+            self.engine.begin_turn(now);
             self.mark(&events);
             self.inbox.drain(&mut self.engine);
             if self.inbox.is_stopped() {
@@ -236,6 +243,10 @@ impl<H: Handler> Reactor<H> {
             } else if self.close_listeners(now) {
                 self.engine.drop_all();
                 return Ok(());
+            }
+            self.look_at_door(now);
+            if let Some(overrun) = self.engine.end_turn() {
+                say(format_args!("{overrun}"));
             }
         }
     }

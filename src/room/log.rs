@@ -8,6 +8,7 @@ use super::lane::{Cursor, Lane, Pending, shrink};
 use super::long::{Rest, Tally};
 use super::position::{Position, Start};
 use super::press::Press;
+use crate::ledger::Times;
 use crate::planted::{Fault, is_planted};
 use crate::ws::frame::{Opcode, header_len, write_frame};
 use crate::ws::message::Message;
@@ -44,10 +45,14 @@ pub enum Lag {
     Latest,
 }
 
-/// When a publication was appended, in milliseconds since 1970, and whether the server itself is its author.
+/// When a publication was appended, in milliseconds since 1970 and by the loop's own clock, and whether the server itself
+/// is its author.
 #[derive(Clone, Copy, Debug)]
 struct Stamp {
     time_ms: u64,
+    appended_ns: u64,
+    /// How long before that its bytes were read.
+    ingest_ns: u32,
     is_notice: bool,
 }
 
@@ -59,7 +64,7 @@ pub struct Log {
     raw: Lane,
     /// The same in other forms, each while somebody reads it; mostly none.
     further: Vec<Further>,
-    /// One for each publication that the raw lane holds.
+    /// One for each publication that some lane holds.
     stamps: VecDeque<Stamp>,
     keep: Keep,
     /// What comes after this is history.
@@ -128,7 +133,7 @@ impl Log {
         let payload = message.as_bytes();
         let len = header_len(payload.len()) + payload.len();
         self.raw.append(len, walked, |out| write_frame(out, opcode, false, payload));
-        self.stamps.push_back(Stamp { time_ms: now_ms, is_notice });
+        self.stamps.push_back(Stamp { time_ms: now_ms, appended_ns: 0, ingest_ns: 0, is_notice });
         let position = self.position();
         if !self.further.is_empty() {
             let publication = Publication { position, time_ms: now_ms, is_notice, message };
@@ -156,6 +161,25 @@ impl Log {
             let bytes = compressed.unwrap_or(plain);
             lane.append(bytes.len(), walked, |out| out.extend_from_slice(&bytes));
         }
+    }
+
+    /// Notes the times of the latest publication.
+    pub fn note_times(&mut self, times: Times) {
+        if let Some(stamp) = self.stamps.back_mut() {
+            stamp.appended_ns = times.appended_ns;
+            stamp.ingest_ns = (times.appended_ns - times.read_ns).min(u64::from(u32::MAX)) as u32;
+        }
+    }
+
+    /// The times of the publication that is `index` behind the one after `cursor`.
+    #[inline]
+    pub fn times(&self, cursor: Cursor, index: u64) -> Times {
+        let at = self.stamps.len() as u64 + cursor.offset() + index;
+        let stamp = self.stamps.get(at.wrapping_sub(self.head().offset()) as usize);
+        stamp.map_or(Times::default(), |stamp| Times {
+            read_ns: stamp.appended_ns - u64::from(stamp.ingest_ns),
+            appended_ns: stamp.appended_ns,
+        })
     }
 
     /// The position of the latest publication; offset 0 before the first.
@@ -295,7 +319,7 @@ impl Log {
         let first = from.max(self.raw.tail());
         (first.offset()..self.head().offset()).filter_map(move |before| {
             let frame = self.raw.publication(Cursor::after(before))?;
-            let stamp = self.stamps.get((before - self.raw.tail().offset()) as usize)?;
+            let stamp = self.stamps.get((before - self.first_stamp()) as usize)?;
             let position = Position { epoch: self.epoch, offset: before + 1 };
             Some(Publication {
                 position,
@@ -348,8 +372,8 @@ impl Log {
 
     /// Whether the oldest of the history is too old, or too far back in bytes.
     fn is_past(&self, oldest_ms: u64) -> bool {
-        let at = self.floor.since(self.raw.tail()) as usize;
-        let is_old = self.stamps.get(at).is_some_and(|stamp| stamp.time_ms < oldest_ms);
+        let at = self.floor.offset() - self.first_stamp();
+        let is_old = self.stamps.get(at as usize).is_some_and(|stamp| stamp.time_ms < oldest_ms);
         is_old || self.raw.bytes_after(self.floor) > self.keep.bytes as u64
     }
 
@@ -360,8 +384,14 @@ impl Log {
         self.drop_stamps();
     }
 
+    /// The place before the publication that the first stamp is of.
+    fn first_stamp(&self) -> u64 {
+        self.head().offset() - self.stamps.len() as u64
+    }
+
     fn drop_stamps(&mut self) {
-        let held = self.raw.head().since(self.raw.tail()) as usize;
+        let further = self.further.iter().map(|further| further.lane.tail());
+        let held = self.head().since(further.fold(self.raw.tail(), Cursor::min)) as usize;
         self.stamps.drain(..self.stamps.len().saturating_sub(held));
         shrink(&mut self.stamps);
     }

@@ -15,6 +15,7 @@ use super::presence::Roll;
 use super::press::Press;
 use super::rooms::memory::Held;
 use crate::id::ConnId;
+use crate::ledger::{Begun, Ledger, Standing, Times};
 use crate::ws::message::Message;
 
 pub(super) struct Room {
@@ -44,9 +45,22 @@ pub(super) struct Room {
     /// Until when it is kept whatever happens: its members are on their way from another process.
     pub(super) guarded_ms: u64,
     /// Publications that a quiet member is not to be sent because they are its own.
-    own: HashMap<usize, VecDeque<u64>>,
+    own: HashMap<usize, Own>,
+    /// When those came who are sent what was published before that: for them it begins to wait then.
+    came_ns: HashMap<usize, u64>,
+    /// Where it stands in the ledger.
+    pub(super) standing: Standing,
     /// What it was last known to take up.
     pub(super) charged: Held,
+}
+
+/// What a quiet member has published and is not to be sent.
+#[derive(Debug, Default)]
+struct Own {
+    /// The offsets, from the first that it would be sent next.
+    offsets: VecDeque<u64>,
+    /// How many lie before those and after its cursor: the log's tail has passed them, so they need not be known.
+    passed: u64,
 }
 
 impl Room {
@@ -68,6 +82,8 @@ impl Room {
             left_ms: 0,
             guarded_ms: 0,
             own: HashMap::new(),
+            came_ns: HashMap::new(),
+            standing: Standing::default(),
             charged: Held::default(),
         }
     }
@@ -101,8 +117,27 @@ impl Room {
         };
         let skipped = to.since(member.cursor);
         member.cursor = member.cursor.max(to);
+        if let Some(own) = self.own.get_mut(&slot).filter(|_| skipped > 0) {
+            own.passed = 0;
+        }
         self.skipped += skipped;
         skipped
+    }
+
+    /// Publications that a member is still to be sent.
+    pub(super) fn owed(&self, slot: usize) -> u64 {
+        let Some(member) = self.members.get(slot) else { return 0 };
+        let own = self.own.get(&slot).filter(|_| !self.own.is_empty());
+        let own = own.map_or(0, |own| {
+            let ahead = own.offsets.iter().filter(|offset| **offset > member.cursor.offset());
+            ahead.count() as u64 + own.passed
+        });
+        self.log.head().since(member.cursor) - own
+    }
+
+    /// Publications that all members together are still to be sent.
+    pub(super) fn owed_to_all(&self) -> u64 {
+        self.members.iter().map(|(slot, _)| self.owed(slot)).sum()
     }
 
     /// Whether nobody and nothing needs it: also not one who was here a moment ago and comes back.
@@ -126,7 +161,13 @@ impl Room {
     }
 
     /// Takes a member in. One that starts behind the head lags from the first, so that the log is kept for it.
-    pub(super) fn enter(&mut self, conn: ConnId, join: &Join, wire: Wire) -> (usize, Joined) {
+    pub(super) fn enter(
+        &mut self,
+        conn: ConnId,
+        join: &Join,
+        wire: Wire,
+        ledger: &mut Ledger,
+    ) -> (usize, Joined) {
         self.log.open_lane(wire);
         let (mut cursor, mut recovered) = self.log.place(join.start, wire);
         let newest = Cursor::after(self.log.head().offset().saturating_sub(1));
@@ -139,7 +180,11 @@ impl Room {
         let slot = self.members.insert(conn, cursor, wire);
         self.members.set_lagging(slot, is_behind);
         if join.is_quiet {
-            self.own.insert(slot, VecDeque::new());
+            self.own.insert(slot, Own::default());
+        }
+        if is_behind {
+            self.came_ns.insert(slot, ledger.now_ns());
+            ledger.owe(self.log.head().since(cursor), 0);
         }
         let position = Position { epoch: self.log.position().epoch, offset: cursor.offset() };
         (slot, Joined { position, recovered, is_behind })
@@ -152,7 +197,8 @@ impl Room {
             self.log.open_lane(member.wire);
             member.cursor = self.log.head();
         }
-        self.own.values_mut().for_each(VecDeque::clear);
+        self.own.values_mut().for_each(|own| *own = Own::default());
+        self.came_ns.clear();
         self.members.rest_at(self.log.head());
         if self.active {
             self.members.begin_circle(self.log.head());
@@ -165,6 +211,9 @@ impl Room {
         if let Some(member) = self.members.get_mut(slot) {
             member.cursor = head;
         }
+        if let Some(own) = self.own.get_mut(&slot) {
+            *own = Own::default();
+        }
         self.log.position()
     }
 
@@ -173,6 +222,7 @@ impl Room {
         let Some(member) = self.members.remove(slot) else { return false };
         self.log.close_lane(member.wire);
         self.own.remove(&slot);
+        self.came_ns.remove(&slot);
         self.trim();
         true
     }
@@ -194,12 +244,12 @@ impl Room {
         {
             match member.cursor == before {
                 true => member.cursor = self.log.head(),
-                false => own.push_back(position.offset),
+                false => own.offsets.push_back(position.offset),
             }
             // What is gone it will not be sent anyway, be it its own or not.
-            let tail = self.log.tail(member.wire).offset();
-            while own.front().is_some_and(|offset| *offset <= tail) {
-                own.pop_front();
+            let (tail, cursor) = (self.log.tail(member.wire).offset(), member.cursor.offset());
+            while let Some(offset) = own.offsets.pop_front_if(|offset| *offset <= tail) {
+                own.passed += u64::from(offset > cursor);
             }
         }
         if self.members.is_empty() {
@@ -209,10 +259,16 @@ impl Room {
         position
     }
 
-    pub(super) fn visit(&mut self, slot: usize) -> Option<Visit<'_>> {
+    /// Whether the member in this slot publishes without being sent that.
+    pub(super) fn is_quiet(&self, slot: usize) -> bool {
+        !self.own.is_empty() && self.own.contains_key(&slot)
+    }
+
+    pub(super) fn visit<'r>(&'r mut self, slot: usize, ledger: &'r mut Ledger) -> Option<Visit<'r>> {
         let member = self.members.get_mut(slot)?;
         let own = if self.own.is_empty() { None } else { self.own.get_mut(&slot) };
-        Some(Visit { log: &self.log, member, own })
+        let came_ns = if self.came_ns.is_empty() { 0 } else { self.came_ns.get(&slot).copied().unwrap_or(0) };
+        Some(Visit { log: &self.log, member, own, came_ns, standing: self.standing, ledger })
     }
 }
 
@@ -220,7 +276,10 @@ impl Room {
 pub struct Visit<'r> {
     log: &'r Log,
     member: &'r mut Member,
-    own: Option<&'r mut VecDeque<u64>>,
+    own: Option<&'r mut Own>,
+    came_ns: u64,
+    standing: Standing,
+    ledger: &'r mut Ledger,
 }
 
 impl<'r> Visit<'r> {
@@ -229,11 +288,13 @@ impl<'r> Visit<'r> {
     pub fn pending(&mut self) -> Pending<'r> {
         let (log, wire) = (self.log, self.member.wire);
         let Some(own) = &mut self.own else { return log.pending(wire, self.member.cursor) };
-        while let Some(offset) = own.front().copied().filter(|own| *own <= self.member.cursor.offset() + 1) {
+        while let Some(offset) =
+            own.offsets.front().copied().filter(|own| *own <= self.member.cursor.offset() + 1)
+        {
             self.member.cursor = self.member.cursor.max(Cursor::after(offset));
-            own.pop_front();
+            own.offsets.pop_front();
         }
-        match own.front() {
+        match own.offsets.front() {
             Some(offset) => log.pending_before(wire, self.member.cursor, *offset),
             None => log.pending(wire, self.member.cursor),
         }
@@ -245,13 +306,41 @@ impl<'r> Visit<'r> {
         self.own.is_none() && self.member.cursor == self.log.head()
     }
 
-    /// Moves the cursor past `sent` bytes of what was pending, and returns the rest of the publication that they cut,
-    /// if any.
+    /// Moves the cursor past `sent` bytes of what was pending, which a socket has taken just now, and returns the rest of
+    /// the publication that they cut, if any.
     #[inline]
     pub fn advance(&mut self, sent: usize) -> Option<Rest> {
-        let (cursor, rest) = self.log.advance(self.member.wire, self.member.cursor, sent);
+        let before = self.member.cursor;
+        let (cursor, mut rest) = self.log.advance(self.member.wire, before, sent);
         self.member.cursor = cursor;
+        let mut count = cursor.since(before);
+        if let Some(rest) = &mut rest {
+            count -= 1;
+            rest.begun = Some(self.begun(1, self.times(before, count)));
+        }
+        if count > 0 {
+            let (log, came_ns) = (self.log, self.came_ns);
+            let times = |index| log.times(before, index).no_earlier_than(came_ns);
+            self.ledger.sent(self.standing.account(), count, times);
+        }
+        self.ledger.count_bytes(sent);
         rest
+    }
+
+    /// Moves the cursor past all that was pending, which waits with what is for its connection alone from now on.
+    pub fn hand_over(&mut self, len: usize) -> Begun {
+        let before = self.member.cursor;
+        self.member.cursor = self.log.advance(self.member.wire, before, len).0;
+        self.begun(self.member.cursor.since(before), self.times(before, 0))
+    }
+
+    fn begun(&self, count: u64, times: Times) -> Begun {
+        self.ledger.begun(self.standing.account(), count, times)
+    }
+
+    #[inline]
+    fn times(&self, cursor: Cursor, index: u64) -> Times {
+        self.log.times(cursor, index).no_earlier_than(self.came_ns)
     }
 }
 
@@ -263,13 +352,18 @@ mod tests {
     fn what_a_stalled_member_publishes_itself_is_not_remembered_for_longer_than_it_is_held() {
         let mut room = Room::new("a".into(), Log::new(1, 1000));
         room.lag = Lag::Skip;
-        let (slot, _) = room.enter(ConnId::new(0, 0), &Join { is_quiet: true, ..Join::default() }, Wire::RAW);
+        let join = Join { is_quiet: true, ..Join::default() };
+        let (slot, _) =
+            room.enter(ConnId::new(0, 0), &join, Wire::RAW, &mut Ledger::new(&crate::Limits::default()));
         room.append(Message::Text("somebody else's"), false, None, 0, None);
         room.members.set_lagging(slot, true);
         for _ in 0..10_000 {
             room.members.rest_at(room.log.head());
             room.append(Message::Text("x"), false, Some(slot), 0, None);
         }
-        assert!(room.own[&slot].len() <= 1000 / 3, "{}", room.own[&slot].len());
+        let own = &room.own[&slot];
+        assert!(own.offsets.len() <= 1000 / 3, "{}", own.offsets.len());
+        assert_eq!(own.offsets.len() as u64 + own.passed, 10_000);
+        assert_eq!(room.owed(slot), 1, "what somebody else has published");
     }
 }

@@ -1,6 +1,7 @@
 //! All rooms: join, leave, publish, and who waits for news.
 
 mod handover;
+mod ledger;
 pub mod memory;
 pub mod shared;
 mod sweep;
@@ -23,6 +24,7 @@ use super::press::Press;
 use super::publish::{NotPublished, Post, Published};
 use super::room::Room;
 use crate::id::ConnId;
+use crate::ledger::{End, Ledger};
 use crate::limits::Limits;
 use crate::ws::extension::DeflateParams;
 use crate::ws::message::Message;
@@ -71,6 +73,7 @@ pub struct Rooms {
     changes: Option<Vec<Change>>,
     /// Long publications, those that only slow members still have, too.
     tally: Tally,
+    ledger: Ledger,
     limits: Limits,
 }
 
@@ -93,6 +96,7 @@ impl Rooms {
             held: Held::default(),
             changes: None,
             tally: Tally::default(),
+            ledger: Ledger::new(limits),
             limits: limits.clone(),
         }
     }
@@ -192,7 +196,7 @@ impl Rooms {
             return Err(JoinError::Opening);
         }
         room.log.age(self.now_ms);
-        let (slot, mut joined) = room.enter(conn, join, join.wire(deflate));
+        let (slot, mut joined) = room.enter(conn, join, join.wire(deflate), &mut self.ledger);
         let notice = match join.presence {
             Presence::Hidden => None,
             Presence::Listed(_) | Presence::Announced(_) => {
@@ -202,7 +206,9 @@ impl Rooms {
         self.announce(key, notice);
         if !joined.is_behind {
             // Of its own coming it need not be told.
-            joined.position = self.rooms[key].catch_up(slot);
+            let room = &mut self.rooms[key];
+            self.ledger.owe(0, room.owed(slot));
+            joined.position = room.catch_up(slot);
         }
         self.charge(key);
         Ok((Membership { room: key as u32, slot: slot as u32 }, joined))
@@ -262,9 +268,11 @@ impl Rooms {
     pub fn leave(&mut self, membership: Membership) {
         let key = membership.room as usize;
         let Some(room) = self.rooms.get_mut(key) else { return };
+        let owed = room.owed(membership.slot as usize);
         if !room.go(membership.slot as usize) {
             return;
         }
+        self.ledger.end(End::Gone, owed);
         room.left_ms = self.now_ms;
         let notice = room.roll.as_mut().and_then(|roll| roll.go(membership.slot as usize));
         self.announce(key, notice);

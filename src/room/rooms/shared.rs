@@ -9,6 +9,7 @@ use super::super::position::Position;
 use super::super::press::Press;
 use super::Rooms;
 use crate::id::ConnId;
+use crate::ledger::End;
 use crate::ws::message::Message;
 
 /// What has become of a room that the other nodes have to do with.
@@ -91,6 +92,7 @@ impl Rooms {
         let mut log =
             Log::resume(position.epoch, position.offset, self.limits.room_log_bytes_max, self.tally.clone());
         log.set_keep(room.log.keep());
+        self.ledger.end(End::Reset, room.owed_to_all());
         room.begin(log);
         if !room.is_opening {
             self.woken.extend(std::mem::take(&mut room.listeners));
@@ -132,7 +134,15 @@ impl Rooms {
         press: Option<&mut Press<'_>>,
     ) -> Position {
         let room = &mut self.rooms[key];
+        let is_for_author = author.is_none_or(|slot| !room.is_quiet(slot));
+        let members = room.members.len() as u64 - u64::from(!is_for_author);
+        let (times, displaced) = self.ledger.published(&mut room.standing, key as u32, members);
         let position = room.append(message, is_notice, author, time_ms, press);
+        room.log.note_times(times);
+        if let Some(displaced) = displaced {
+            self.displace(displaced);
+        }
+        let room = &mut self.rooms[key];
         self.woken.extend(std::mem::take(&mut room.listeners));
         if !room.active && !room.members.is_empty() {
             room.active = true;

@@ -21,6 +21,7 @@ impl Rooms {
         self.set_crowded(key, false);
         let mut room = self.rooms.remove(key);
         self.recharge(room.charged, Held::default());
+        self.ledger.forget(room.standing);
         self.names.remove(&room.name);
         self.order.remove(&room.name);
         self.note(|| Change::Closed(room.name.clone()));

@@ -9,6 +9,7 @@ use super::super::members::Step;
 use super::super::room::Visit;
 use super::Rooms;
 use crate::id::ConnId;
+use crate::ledger::End;
 use crate::planted::{Fault, is_planted};
 
 impl Rooms {
@@ -123,7 +124,10 @@ impl Rooms {
         if room.lag == Lag::Close {
             return (0, false);
         }
-        let skipped = room.skip(membership.slot as usize);
+        let slot = membership.slot as usize;
+        let owed = room.owed(slot);
+        let skipped = room.skip(slot);
+        self.ledger.end(End::Skipped, owed - room.owed(slot));
         let miscounted = u64::from(skipped > 0 && is_planted(Fault::SkipMiscounted));
         (skipped + miscounted, room.lag == Lag::Skip)
     }
@@ -136,9 +140,17 @@ impl Rooms {
     }
 
     /// A member and what its room has for it; `None` where it has left.
+    #[inline]
     pub fn visit(&mut self, membership: Membership) -> Option<Visit<'_>> {
         let room = self.rooms.get_mut(membership.room as usize)?;
-        room.visit(membership.slot as usize)
+        room.visit(membership.slot as usize, &mut self.ledger)
+    }
+
+    /// The log's tail has passed a member, which is closed for it: what it has not been sent it never will be.
+    pub fn give_up_on(&mut self, membership: Membership) {
+        let Some(room) = self.rooms.get_mut(membership.room as usize) else { return };
+        self.ledger.end(End::Passed, room.owed(membership.slot as usize));
+        room.catch_up(membership.slot as usize);
     }
 
     /// Says that a member's socket takes no more, or that the member has caught up since.

@@ -1,0 +1,207 @@
+//! How the loop is: how long turns take, what in them takes long, and how long who is ready waits to be read.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::histogram::Histogram;
+use super::snapshot::{Handling, LoopHealth};
+use crate::id::ConnId;
+use crate::limits::Limits;
+
+/// What has been counted since the server began, of which a turn's part is a difference.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    /// Calls of the handler for messages and requests.
+    pub calls: u64,
+    /// Deliveries sent.
+    pub deliveries: u64,
+    /// Bytes of those.
+    pub bytes_out: u64,
+    /// Bytes read.
+    pub bytes_in: u64,
+    /// Connections accepted.
+    pub accepts: u64,
+}
+
+/// A turn that was longer than `turn_budget`, and what it did.
+#[derive(Clone, Copy, Debug)]
+pub struct Overrun {
+    /// How long it took.
+    pub took: Duration,
+    /// Connections read.
+    pub reads: u64,
+    /// What it did.
+    pub did: Counts,
+    /// Whose input took the longest.
+    pub longest: Option<Handling>,
+    /// Turns like it of which nothing was said.
+    pub unsaid: u64,
+}
+
+impl fmt::Display for Overrun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { took, reads, did, longest, unsaid } = self;
+        write!(f, "a turn took {took:.1?}: {reads} reads of {} bytes, {} calls", did.bytes_in, did.calls)?;
+        if let Some(Handling { conn, took, calls }) = longest {
+            write!(f, ", the longest input {conn} with {took:.1?} for {calls}")?;
+        }
+        write!(f, "; {} deliveries of {} bytes, {} accepted", did.deliveries, did.bytes_out, did.accepts)?;
+        match unsaid {
+            0 => Ok(()),
+            unsaid => write!(f, "; {unsaid} more such turns before it"),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct LoopTimes {
+    turn: Histogram,
+    handling: Histogram,
+    delay: Histogram,
+}
+
+/// The longest of some time.
+#[derive(Clone, Copy, Debug, Default)]
+struct Longest {
+    turn_ns: u64,
+    handling: Option<Handling>,
+}
+
+impl Longest {
+    fn of(self, other: Longest) -> Longest {
+        let took = |longest: &Longest| longest.handling.map(|handling| handling.took);
+        Longest {
+            turn_ns: self.turn_ns.max(other.turn_ns),
+            handling: if took(&self) >= took(&other) { self.handling } else { other.handling },
+        }
+    }
+}
+
+/// The loop's own times.
+#[derive(Debug, Default)]
+pub struct Health {
+    times: Option<Box<LoopTimes>>,
+    reads: u64,
+    /// In this turn.
+    longest: Option<Handling>,
+    before: Counts,
+    /// Of this stretch of `ready_lag_age`, and of the one before.
+    recent: [Longest; 2],
+    stretch_ns: u64,
+    overruns: u64,
+    said_ns: Option<u64>,
+    unsaid: u64,
+    /// Connections that wait at the listeners.
+    pub accept_backlog: usize,
+    /// Whether a listener takes in nobody for a while.
+    pub is_deaf: bool,
+}
+
+impl Health {
+    /// A line about a long turn is followed by no other for so long.
+    const SILENCE_NS: u64 = 1_000_000_000;
+
+    pub(super) fn turn_on(&mut self) {
+        self.times.get_or_insert_default();
+    }
+
+    /// A turn begins.
+    pub fn begin_turn(&mut self, counts: Counts) {
+        (self.before, self.reads, self.longest) = (counts, 0, None);
+    }
+
+    /// One connection's input has been handled: its read began at `began_ns`, in a turn that began at `turn_ns`.
+    #[inline]
+    pub fn handled(&mut self, conn: ConnId, (turn_ns, began_ns, now_ns): (u64, u64, u64), calls: u64) {
+        let Some(times) = &mut self.times else { return };
+        self.reads += 1;
+        let took_ns = now_ns.saturating_sub(began_ns);
+        times.delay.record(began_ns.saturating_sub(turn_ns), 1);
+        times.handling.record(took_ns, 1);
+        if self.longest.is_none_or(|longest| (longest.took.as_nanos() as u64) < took_ns) {
+            self.longest = Some(Handling { conn, took: Duration::from_nanos(took_ns), calls });
+        }
+    }
+
+    /// A turn is over; returns what is to be said about it, if anything.
+    pub fn end_turn(
+        &mut self,
+        (turn_ns, now_ns): (u64, u64),
+        counts: Counts,
+        limits: &Limits,
+    ) -> Option<Overrun> {
+        let took_ns = now_ns.saturating_sub(turn_ns);
+        if let Some(times) = &mut self.times {
+            times.turn.record(took_ns, 1);
+        }
+        self.turn_over(now_ns, limits);
+        let this = Longest { turn_ns: took_ns, handling: self.longest };
+        self.recent[0] = self.recent[0].of(this);
+        let took = Duration::from_nanos(took_ns);
+        if took <= limits.turn_budget {
+            return None;
+        }
+        self.overrun(took, now_ns, counts)
+    }
+
+    #[cold]
+    fn overrun(&mut self, took: Duration, now_ns: u64, counts: Counts) -> Option<Overrun> {
+        self.overruns += 1;
+        if self.said_ns.is_some_and(|said_ns| now_ns < said_ns + Self::SILENCE_NS) {
+            self.unsaid += 1;
+            return None;
+        }
+        self.said_ns = Some(now_ns);
+        let before = self.before;
+        let did = Counts {
+            calls: counts.calls - before.calls,
+            deliveries: counts.deliveries - before.deliveries,
+            bytes_out: counts.bytes_out - before.bytes_out,
+            bytes_in: counts.bytes_in - before.bytes_in,
+            accepts: counts.accepts - before.accepts,
+        };
+        let unsaid = std::mem::take(&mut self.unsaid);
+        Some(Overrun { took, reads: self.reads, did, longest: self.longest, unsaid })
+    }
+
+    /// What is long ago does not count any more.
+    fn turn_over(&mut self, now_ns: u64, limits: &Limits) {
+        let age_ns = limits.ready_lag_age.as_nanos() as u64;
+        let since_ns = now_ns.saturating_sub(self.stretch_ns);
+        if since_ns >= age_ns {
+            let before = if since_ns < 2 * age_ns { self.recent[0] } else { Longest::default() };
+            (self.recent, self.stretch_ns) = ([Longest::default(), before], now_ns);
+        }
+    }
+
+    /// The longest turn lately.
+    pub fn lag(&mut self, now_ns: u64, limits: &Limits) -> Duration {
+        self.turn_over(now_ns, limits);
+        Duration::from_nanos(self.recent[0].of(self.recent[1]).turn_ns)
+    }
+
+    /// Everything in numbers.
+    pub fn show(&mut self, now_ns: u64, limits: &Limits) -> LoopHealth {
+        let lag = self.lag(now_ns, limits);
+        let quantiles = |pick: fn(&LoopTimes) -> &Histogram| {
+            self.times.as_deref().map(pick).map(Histogram::quantiles).unwrap_or_default()
+        };
+        LoopHealth {
+            turn: quantiles(|times| &times.turn),
+            handling: quantiles(|times| &times.handling),
+            delay: quantiles(|times| &times.delay),
+            lag,
+            longest: self.recent[0].of(self.recent[1]).handling,
+            overruns: self.overruns,
+            accept_backlog: self.accept_backlog,
+            is_accepting: !self.is_deaf,
+        }
+    }
+
+    /// The loop's histograms with their names, where times are taken.
+    pub fn histograms(&self) -> impl Iterator<Item = (&'static str, &Histogram)> {
+        let times = self.times.iter();
+        times
+            .flat_map(|times| [("turn", &times.turn), ("handling", &times.handling), ("delay", &times.delay)])
+    }
+}
