@@ -50,6 +50,7 @@ pub mod auth;
 pub mod backplane;
 pub mod conn;
 pub mod engine;
+pub mod exposition;
 pub mod http;
 pub mod id;
 pub mod input;

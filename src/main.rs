@@ -94,6 +94,7 @@ fn serve(settings: Settings) -> std::io::Result<()> {
         .limits(settings.limits.clone())
         .origins(settings.origins.clone())
         .deflate(settings.deflate)
+        .ledger(settings.ledger)
         .trusted_proxies(settings.trusted_proxies.clone())
         .backplane(settings.backplane.clone())
         .unix_mode(settings.unix_mode)
@@ -154,6 +155,7 @@ struct Fixed {
     tls: Tls,
     reuse_port: bool,
     takeover: Option<PathBuf>,
+    ledger: bool,
 }
 
 impl Fixed {
@@ -166,6 +168,7 @@ impl Fixed {
             tls: settings.tls.clone(),
             reuse_port: settings.reuse_port,
             takeover: settings.takeover.clone(),
+            ledger: settings.ledger,
         }
     }
 }
@@ -177,7 +180,10 @@ fn application(settings: &Settings) -> std::io::Result<App> {
         Files::open(folder).map_err(named)
     };
     let files = settings.static_folder.as_ref().map(open).transpose()?;
-    Ok(App::new(settings.routes.clone()).with_files(files).with_gate(settings.gate.clone()))
+    Ok(App::new(settings.routes.clone())
+        .with_files(files)
+        .with_gate(settings.gate.clone())
+        .with_metrics(settings.metrics))
 }
 
 /// Reads flags, variables and the file anew, and takes over what can change; says what that was, or why nothing did.
@@ -201,6 +207,7 @@ fn reload(app: &mut App, rules: &mut Rules, fixed: &Fixed) -> Result<String, Str
         (new.tls != fixed.tls, "tls"),
         (new.reuse_port != fixed.reuse_port, "reuse_port"),
         (new.takeover != fixed.takeover, "takeover"),
+        (new.ledger != fixed.ledger, "ledger"),
     ];
     stay.extend(differs.iter().filter(|(differs, _)| *differs).map(|(_, name)| (*name).to_owned()));
     let stays = match stay.is_empty() {

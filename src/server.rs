@@ -1,10 +1,13 @@
 //! The library's face: build a server, run it, and talk to it from other threads.
 
-use std::fmt;
+mod error;
+
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
+
+pub use error::HandleError;
 
 use crate::backplane::Target;
 use crate::engine::handler::Handler;
@@ -15,11 +18,11 @@ use crate::id::ConnId;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::proxy::networks::Networks;
-use crate::reactor::inbox::{Inbox, PushError};
+use crate::reactor::inbox::Inbox;
 use crate::reactor::takeover::Inheritance;
 use crate::reactor::tls::TlsFiles;
 use crate::reactor::{Address, Listen, Passed, Reactor, Sockets, Waker};
-use crate::ws::close::{CloseCode, CloseReason, InvalidClose};
+use crate::ws::close::{CloseCode, CloseReason};
 use crate::ws::message::OwnedMessage;
 
 /// A server that has its listeners and waits to be run.
@@ -242,6 +245,13 @@ impl Builder {
         self
     }
 
+    /// Says whether the times of deliveries and of the loop are taken, which costs a few in a thousand of the processor's
+    /// time; they are unless told otherwise.
+    pub fn ledger(mut self, ledger: bool) -> Self {
+        self.rules.ledger = ledger;
+        self
+    }
+
     /// Shuts the server down on SIGINT, drains it on SIGTERM, and ends it at once on a second of either.
     pub fn stop_on_signals(mut self) -> Self {
         self.stops_on_signals = true;
@@ -288,45 +298,6 @@ pub struct Handle {
     inbox: Arc<Inbox>,
     waker: Waker,
     metrics: Arc<Metrics>,
-}
-
-/// Why a server did not take a request from another thread.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HandleError {
-    /// The server has stopped, or another process has taken its rooms over and is where to publish.
-    Stopped,
-    /// `inbox_messages_max` or `inbox_bytes_max` are waiting already, or it is not known yet whether another process
-    /// takes over: try again later.
-    Full,
-    /// The close code or reason does not do.
-    InvalidClose(InvalidClose),
-}
-
-impl fmt::Display for HandleError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            HandleError::Stopped => f.write_str("the server has stopped"),
-            HandleError::Full => f.write_str("the server's inbox is full"),
-            HandleError::InvalidClose(invalid) => invalid.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for HandleError {}
-
-impl From<InvalidClose> for HandleError {
-    fn from(invalid: InvalidClose) -> Self {
-        HandleError::InvalidClose(invalid)
-    }
-}
-
-impl From<PushError> for HandleError {
-    fn from(error: PushError) -> Self {
-        match error {
-            PushError::Stopped => HandleError::Stopped,
-            PushError::Full | PushError::Held => HandleError::Full,
-        }
-    }
 }
 
 impl Handle {

@@ -49,7 +49,7 @@ const LEVELS: &[&[(&str, &[&str])]] = &[
         "reactor",
         &["mio", "rustix", "rustls", "rustls_native_certs", "signal_hook", "signal_hook_mio", "socket2"],
     )],
-    &[("server", &[])],
+    &[("exposition", &["prometheus_client"]), ("server", &[])],
     // What the library shows to the outside; the binary's own parts use it as anybody would.
     &[("lib", &[])],
     &[("app", &["base64", "rustix", "serde", "serde_json", "sha1", "uuid"])],
@@ -72,6 +72,7 @@ const CRATES: &[&str] = &[
     "memchr",
     "mio",
     "percent_encoding",
+    "prometheus_client",
     "proxy_header",
     "ring",
     "rmp",

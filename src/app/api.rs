@@ -123,6 +123,7 @@ fn prepare(exchange: &mut Exchange<'_>, room: &str, route: &Route) -> Result<(),
     }
     exchange.keep(room, route.keep).map_err(|_| Refusal::Unavailable("the room cannot be opened"))?;
     exchange.rooms().set_lag(room, route.lag);
+    exchange.classify(room, &route.pattern.to_string());
     Ok(())
 }
 

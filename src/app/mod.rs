@@ -14,7 +14,7 @@ use crate::auth::{Gate, Right, Visitor};
 use crate::backplane::channels::Dialect;
 use crate::{
     Context, Encoding, Exchange, Handler, Join, Joined, Message, NotPublished, Opening, Presence, Published,
-    Refusal, Reply, Request, Response, Start, Ticket,
+    Refusal, Reply, Request, Response, Start, Ticket, exposition,
 };
 pub use files::Files;
 pub use route::{Filled, InvalidPattern, Listing, Mode, Pattern, Rate, Route};
@@ -29,6 +29,7 @@ pub struct App {
     routes: Vec<Arc<Route>>,
     gate: Gate,
     files: Option<Files>,
+    shows_metrics: bool,
 }
 
 /// What the application keeps of a connection: its route, its room where the route has rooms, and the rest only where
@@ -76,12 +77,18 @@ impl App {
     /// An application with these routes, open to everybody; the first that matches a path serves it.
     pub fn new(routes: Vec<Route>) -> Self {
         let routes = routes.into_iter().map(Arc::new).collect();
-        Self { routes, gate: Gate::default(), files: None }
+        Self { routes, gate: Gate::default(), files: None, shows_metrics: false }
     }
 
     /// Serves the files of a folder at `/static/`.
     pub fn with_files(mut self, files: Option<Files>) -> Self {
         self.files = files;
+        self
+    }
+
+    /// Shows what is measured, at `/metrics`, to everybody.
+    pub fn with_metrics(mut self, shows_metrics: bool) -> Self {
+        self.shows_metrics = shows_metrics;
         self
     }
 
@@ -121,6 +128,7 @@ impl App {
         }
         opening.keep(room, route.keep).map_err(unavailable)?;
         opening.set_lag(room, route.lag);
+        opening.classify(room, &route.pattern.to_string());
         let joined = opening.join_as(room, &join).map_err(unavailable)?;
         // A reader of raw messages cannot be told later that something is missing.
         if !joined.recovered && encoding == Encoding::Raw {
@@ -143,9 +151,11 @@ impl Handler for App {
             _ if !is_get => Refusal::MethodNotAllowed("GET, HEAD").into(),
             "/" => page(request).into(),
             "/healthz" => Response::text(200, "ok").into(),
-            "/readyz" if exchange.is_draining() => Refusal::Unavailable("the server is about to end").into(),
-            "/readyz" if !exchange.is_ready() => Refusal::Unavailable("the backplane does not answer").into(),
-            "/readyz" => Response::text(200, "ok").into(),
+            "/readyz" => match exchange.unready() {
+                Some(why) => Refusal::Unavailable(why).into(),
+                None => Response::text(200, "ok").into(),
+            },
+            "/metrics" if self.shows_metrics => exposition::answer(exchange).into(),
             path => match (path.strip_prefix(files::PREFIX), &self.files) {
                 (Some(path), Some(files)) => {
                     files.serve(request, path, exchange.limits().static_bytes_max).into()

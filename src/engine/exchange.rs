@@ -10,7 +10,7 @@ use crate::backplane::channels::Dialect;
 use crate::http::head::Request;
 use crate::http::response::{Refusal, Response};
 use crate::id::ConnId;
-use crate::ledger::snapshot::Snapshot;
+use crate::ledger::snapshot::{Readings, Snapshot};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::proxy::networks::Hop;
@@ -227,5 +227,10 @@ impl<'a> Exchange<'a> {
     /// How long deliveries take and what becomes of them, and how the loop is. It takes about a millisecond.
     pub fn ledger(&mut self) -> Snapshot {
         self.shared.ledger()
+    }
+
+    /// The same with all histograms.
+    pub fn readings(&mut self) -> Readings {
+        self.shared.readings()
     }
 }

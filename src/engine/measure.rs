@@ -7,7 +7,7 @@ use super::{Engine, Shared, Transport};
 use crate::id::ConnId;
 use crate::ledger::Clock;
 use crate::ledger::health::{Counts, Overrun};
-use crate::ledger::snapshot::Snapshot;
+use crate::ledger::snapshot::{Readings, Snapshot};
 
 impl Shared {
     /// Calls of the handler so far, for messages and requests.
@@ -54,6 +54,14 @@ impl Shared {
             rooms: self.rooms.busiest(),
             health,
         }
+    }
+
+    /// What the ledger knows, with its histograms.
+    pub(super) fn readings(&mut self) -> Readings {
+        let snapshot = self.ledger();
+        let ledger = self.rooms.ledger();
+        let parts = ledger.health.histograms().map(|(part, times)| (part, times.clone()));
+        Readings { snapshot, classes: ledger.by_class(), parts: parts.collect() }
     }
 
     /// Why nobody new is to be sent here, if so.

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Account;
+use super::histogram::Histogram;
 use crate::id::ConnId;
 
 /// A distribution of times in a few numbers, each within 1.6 % but for the maximum, which is at most 3 % too high.
@@ -171,4 +173,15 @@ pub struct Snapshot {
     pub rooms: Vec<BusyRoom>,
     /// How the loop is.
     pub health: LoopHealth,
+}
+
+/// Everything that the ledger knows, with its histograms: for whoever shows all of it.
+#[derive(Clone, Debug, Default)]
+pub struct Readings {
+    /// In numbers.
+    pub snapshot: Snapshot,
+    /// The times of each class.
+    pub classes: Vec<(Arc<str>, Account)>,
+    /// The loop's own: `turn`, `handling` and `delay`, as in [`LoopHealth`].
+    pub parts: Vec<(&'static str, Histogram)>,
 }

@@ -117,6 +117,18 @@ pub fn command() -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Agree to permessage-deflate where a client offers it"),
         )
+        .arg(
+            Arg::new("metrics")
+                .long("metrics")
+                .action(ArgAction::SetTrue)
+                .help("Show everybody what is measured, at /metrics"),
+        )
+        .arg(
+            Arg::new("no-ledger")
+                .long("no-ledger")
+                .action(ArgAction::SetTrue)
+                .help("Take no times of deliveries and of the loop"),
+        )
         .args(limits())
 }
 

@@ -55,6 +55,10 @@ pub struct Settings {
     pub origins: OriginPolicy,
     /// Whether permessage-deflate is agreed to.
     pub deflate: bool,
+    /// Whether the times of deliveries are taken.
+    pub ledger: bool,
+    /// Whether everybody is shown what is measured, at `/metrics`.
+    pub metrics: bool,
     /// What the rooms are shared through.
     pub backplane: Option<Target>,
     /// The folder whose files are served.
@@ -79,6 +83,8 @@ impl Default for Settings {
             limits: Limits::default(),
             origins: OriginPolicy::Same,
             deflate: false,
+            ledger: true,
+            metrics: false,
             backplane: None,
             static_folder: None,
             routes: Route::defaults(),
@@ -211,6 +217,8 @@ impl Settings {
         }
         self.origins = policy(origins.into_iter().map(|origin| origin.value).collect());
         self.deflate = table.flag("deflate").is_some_and(|deflate| deflate.value);
+        self.ledger = table.flag("ledger").is_none_or(|ledger| ledger.value);
+        self.metrics = table.flag("metrics").is_some_and(|metrics| metrics.value);
         self.static_folder = table.text("static").map(|named| {
             let path = around.folder.join(&named.value);
             if let Err(error) = Files::open(&path) {
@@ -272,9 +280,12 @@ impl Settings {
         if let Some(origins) = env("FANLINE_ORIGINS") {
             self.origins = parse_origins(list(origins))?;
         }
-        for (name, flag) in
-            [("FANLINE_DEFLATE", &mut self.deflate), ("FANLINE_REUSE_PORT", &mut self.reuse_port)]
-        {
+        for (name, flag) in [
+            ("FANLINE_DEFLATE", &mut self.deflate),
+            ("FANLINE_REUSE_PORT", &mut self.reuse_port),
+            ("FANLINE_LEDGER", &mut self.ledger),
+            ("FANLINE_METRICS", &mut self.metrics),
+        ] {
             if let Some(text) = env(name) {
                 let invalid = |_| format!("{name}: `{text}` is neither true nor false");
                 *flag = text.parse().map_err(invalid)?;
@@ -325,6 +336,8 @@ impl Settings {
         self.tls.key = flags.get_one::<PathBuf>("tls-key").cloned().or(self.tls.key.take());
         self.deflate |= flags.get_flag("deflate");
         self.reuse_port |= flags.get_flag("reuse-port");
+        self.ledger &= !flags.get_flag("no-ledger");
+        self.metrics |= flags.get_flag("metrics");
         self.takeover = flags.get_one::<PathBuf>("takeover").cloned().or(self.takeover.take());
         if let Some(folder) = flags.get_one::<PathBuf>("static") {
             self.static_folder = Some(folder.clone());
@@ -697,8 +710,10 @@ mod tests {
         for name in Limits::FIXED {
             assert!(stays.contains(&format!("`{name}`")), "{name}");
         }
-        assert_eq!(stays.matches('`').count() / 2, Limits::FIXED.len() + 7, "those, and where is listened");
-        for name in ["listen", "proxy_listen", "unix_mode", "tls", "backplane", "reuse_port", "takeover"] {
+        assert_eq!(stays.matches('`').count() / 2, Limits::FIXED.len() + 8, "those, and where is listened");
+        let others =
+            ["listen", "proxy_listen", "unix_mode", "tls", "backplane", "reuse_port", "takeover", "ledger"];
+        for name in others {
             assert!(stays.contains(&format!("`{name}`")), "{name}");
         }
     }

@@ -71,6 +71,12 @@ impl Settings {
         if self.deflate {
             lines.push("deflate = true (false)".to_owned());
         }
+        if !self.ledger {
+            lines.push("ledger = false (true)".to_owned());
+        }
+        if self.metrics {
+            lines.push("metrics = true (false)".to_owned());
+        }
         if self.reuse_port {
             lines.push("reuse_port = true (false)".to_owned());
         }
