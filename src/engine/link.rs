@@ -33,6 +33,8 @@ pub(super) struct Link {
     waiting: HashMap<ConnId, String>,
     /// The room that the handler wanted and that is not open yet.
     asked: Option<String>,
+    /// A publication of which it is measured how long its answer takes: one at a time, and when it went out.
+    sampled: Option<(Ticket, u64)>,
 }
 
 impl Shared {
@@ -69,8 +71,12 @@ impl Shared {
         let Some(link) = &mut self.link else { return Err(NotPublished::Away) };
         let said = (kind, message.as_bytes());
         let sent = link.backplane.publish((room, keep), said, (author, user), key, self.now_ms);
-        if sent.is_err() {
-            self.metrics.publications_failed.add(1);
+        match (&sent, author) {
+            (Err(_), _) => self.metrics.publications_failed.add(1),
+            (Ok(ticket), Author::Asking(_)) if link.sampled.is_none() => {
+                link.sampled = Some((*ticket, self.rooms.ledger_mut().tick()));
+            }
+            (Ok(_), _) => {}
         }
         sent.map(|ticket| (ticket, link.backplane.is_crowded()))
     }
@@ -124,8 +130,8 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     /// Shares the rooms with other nodes from now on; there must be none yet.
     pub fn share(&mut self, backplane: impl Into<Sharing>) {
         self.shared.rooms.share();
-        let (held, waiting, asked) = (Vec::new(), HashMap::new(), None);
-        self.shared.link = Some(Box::new(Link { backplane: backplane.into(), held, waiting, asked }));
+        let (held, waiting, asked, sampled) = (Vec::new(), HashMap::new(), None, None);
+        self.shared.link = Some(Box::new(Link { backplane: backplane.into(), held, waiting, asked, sampled }));
     }
 
     /// The backplane, for whoever drives its sockets; and the time as it knows it.
@@ -270,6 +276,15 @@ impl<H: Handler, T: Transport> Engine<H, T> {
 
     /// Tells a connection what has become of what it published.
     fn answered(&mut self, id: ConnId, ticket: Ticket, outcome: Result<Published, NotPublished>) {
+        let sampled = self.shared.link.as_mut().and_then(|link| {
+            // Numbers rise: where a later one is answered, this one was not and will not be.
+            link.sampled.take_if(|(sampled, _)| sampled.0 <= ticket.0)
+        });
+        if let Some((_, sent_ns)) = sampled.filter(|(sampled, _)| *sampled == ticket) {
+            let ledger = self.shared.rooms.ledger_mut();
+            let took_ns = ledger.tick().saturating_sub(sent_ns);
+            ledger.health.answered(took_ns);
+        }
         match &outcome {
             Ok(published) if published.repeated => self.shared.metrics.publications_repeated.add(1),
             Ok(_) => {}

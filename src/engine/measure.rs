@@ -61,7 +61,8 @@ impl Shared {
         let snapshot = self.ledger();
         let ledger = self.rooms.ledger();
         let parts = ledger.health.histograms().map(|(part, times)| (part, times.clone()));
-        Readings { snapshot, classes: ledger.by_class(), parts: parts.collect() }
+        let answers = ledger.health.answers().cloned().unwrap_or_default();
+        Readings { snapshot, classes: ledger.by_class(), answers, parts: parts.collect() }
     }
 
     /// Why nobody new is to be sent here, if so.

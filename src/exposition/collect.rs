@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
@@ -88,6 +88,9 @@ impl Collected {
         page.gauge("ready", "Whether /readyz says so.", f64::from(self.is_ready))?;
         if let Some(backplane) = self.backplane {
             page.gauge("backplane_ready", "Whether what is published goes round.", f64::from(backplane))?;
+            let answers = [([("sampled", "one at a time")], &self.readings.answers)];
+            let help = "From a publication that asks to be told to the backplane's answer.";
+            page.histograms("backplane_answer", help, answers.into_iter())?;
         }
         let backlog = self.readings.snapshot.health.accept_backlog;
         page.gauge("accept_backlog", "Connections that wait to be accepted.", backlog as f64)?;
@@ -148,8 +151,9 @@ impl Collected {
 
     fn encode_loop(&self, page: &mut Page<'_>) -> Result<(), Error> {
         let health = &self.readings.snapshot.health;
-        let lag = [(NONE, health.lag.as_secs_f64())].into_iter();
-        page.gauges("loop_lag", "The longest turn of the loop lately.", Some(&Unit::Seconds), lag)?;
+        let help = "The longest turn of the loop lately.";
+        let mut lag = page.0.encode_descriptor("loop_lag", help, Some(&Unit::Seconds), MetricType::Gauge)?;
+        lag.encode_gauge(&health.lag.as_secs_f64())?;
         page.counters(
             "loop_overruns",
             "Turns longer than turn_budget.",
@@ -162,8 +166,6 @@ impl Collected {
     }
 }
 
-const NONE: [(&str, &str); 0] = [];
-
 fn labels<'l>(stage: &'l str, route: &'l Arc<str>) -> [(&'l str, &'l str); 2] {
     [("stage", stage), ("route", route)]
 }
@@ -173,12 +175,16 @@ fn named(quantiles: &Quantiles) -> [(&'static str, Duration); 5] {
     [("0.5", p50), ("0.9", p90), ("0.99", p99), ("0.999", p999), ("1", max)]
 }
 
+fn write_count(sample: &mut MetricEncoder<'_>, value: u64) -> Result<(), Error> {
+    sample.encode_counter::<[(&str, &str); 0], u64, f64>(&value, None)
+}
+
 /// What is written so far.
 struct Page<'e>(DescriptorEncoder<'e>);
 
 impl Page<'_> {
     fn gauge(&mut self, name: &str, help: &str, value: f64) -> Result<(), Error> {
-        self.gauges(name, help, None, [(NONE, value)].into_iter())
+        self.0.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
     }
 
     fn gauges<L: EncodeLabelSet>(
@@ -203,8 +209,10 @@ impl Page<'_> {
     ) -> Result<(), Error> {
         let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
         for (label, value) in samples {
-            let labels: Vec<(&str, &str)> = label.into_iter().collect();
-            family.encode_family(&labels)?.encode_counter::<[(&str, &str); 0], u64, f64>(&value, None)?;
+            match label {
+                Some(label) => write_count(&mut family.encode_family(&[label])?, value)?,
+                None => write_count(&mut family, value)?,
+            }
         }
         Ok(())
     }

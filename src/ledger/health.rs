@@ -58,6 +58,7 @@ struct LoopTimes {
     turn: Histogram,
     handling: Histogram,
     delay: Histogram,
+    answer: Histogram,
 }
 
 /// The longest of some time.
@@ -120,6 +121,13 @@ impl Health {
         times.handling.record(took_ns, 1);
         if self.longest.is_none_or(|longest| (longest.took.as_nanos() as u64) < took_ns) {
             self.longest = Some(Handling { conn, took: Duration::from_nanos(took_ns), calls });
+        }
+    }
+
+    /// The backplane has answered a publication, as a sample.
+    pub fn answered(&mut self, took_ns: u64) {
+        if let Some(times) = &mut self.times {
+            times.answer.record(took_ns, 1);
         }
     }
 
@@ -192,10 +200,16 @@ impl Health {
             delay: quantiles(|times| &times.delay),
             lag,
             longest: self.recent[0].of(self.recent[1]).handling,
+            answer: quantiles(|times| &times.answer),
             overruns: self.overruns,
             accept_backlog: self.accept_backlog,
             is_accepting: !self.is_deaf,
         }
+    }
+
+    /// How long the backplane takes to answer publications, where times are taken.
+    pub fn answers(&self) -> Option<&Histogram> {
+        self.times.as_ref().map(|times| &times.answer)
     }
 
     /// The loop's histograms with their names, where times are taken.

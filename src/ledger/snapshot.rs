@@ -146,6 +146,8 @@ pub struct LoopHealth {
     pub lag: Duration,
     /// The longest handling lately.
     pub longest: Option<Handling>,
+    /// From a publication that asks to be told to the backplane's answer: samples, one at a time.
+    pub answer: Quantiles,
     /// Turns that were longer than `turn_budget`.
     pub overruns: u64,
     /// Connections that the kernel has completed and nobody has accepted yet, as of the last second with a turn in it.
@@ -182,6 +184,8 @@ pub struct Readings {
     pub snapshot: Snapshot,
     /// The times of each class.
     pub classes: Vec<(Arc<str>, Account)>,
+    /// The backplane's answers, as in [`LoopHealth::answer`].
+    pub answers: Histogram,
     /// The loop's own: `turn`, `handling` and `delay`, as in [`LoopHealth`].
     pub parts: Vec<(&'static str, Histogram)>,
 }

@@ -10,6 +10,7 @@ mod history;
 mod http;
 #[path = "../wire/inflate.rs"]
 mod inflate;
+mod ledger;
 mod memory;
 mod pipe;
 mod reload;

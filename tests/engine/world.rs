@@ -162,6 +162,14 @@ impl World {
         Self::with_handler(Scribe::default(), limits)
     }
 
+    /// A world whose ledger is off.
+    pub fn unmeasured() -> Self {
+        let (metrics, now) = (Arc::new(Metrics::default()), Instant::now());
+        let rules = Rules { ledger: false, ..Rules::default() };
+        let engine = Engine::new(Scribe::default(), rules, metrics.clone(), now, Duration::from_micros(1));
+        Self { engine, metrics, now, clients: Vec::new() }
+    }
+
     /// Everything the handler was told since the beginning.
     pub fn told(&self) -> Vec<String> {
         self.engine.handler().told.clone()

@@ -7,6 +7,7 @@ mod client;
 mod drain;
 mod examples;
 mod files;
+mod ledger;
 mod library;
 mod memory;
 mod newcomers;

@@ -157,6 +157,8 @@ impl Sim {
         assert!(self.clients.is_empty(), "{:?}", self.clients);
         let rooms = self.world.engine.rooms();
         assert_eq!((self.world.engine.len(), rooms.len(), rooms.log_bytes()), (0, 0, 0));
+        assert_eq!(rooms.ledger().outcomes().waiting(), 0, "every delivery has come to an end");
+        self.world.engine.check_ledger();
     }
 
     /// A turn, after which everything is as the model says; whether there is more to do.

@@ -550,7 +550,7 @@ impl Sim {
     /// Nothing is on its way: whoever takes what it is sent has everything.
     fn check_rest(&self) {
         // Where memory is short, publishers wait for it.
-        let is_pressed = self.metrics.memory.total() >= self.engine.memory_budget() / 5 * 4;
+        let is_pressed = self.metrics.memory.total() >= self.engine.memory_budget() / 100 * 80;
         for client in self.active() {
             let wire = client.wire.borrow();
             let is_cut_off = client.appetite == Appetite::Nothing
@@ -690,6 +690,9 @@ impl Sim {
         for class in Class::ALL.into_iter().filter(|class| *class != Class::Connections) {
             assert_eq!(self.metrics.memory.get(class), 0, "bytes for {}", class.name());
         }
+        self.engine.check_ledger();
+        let outcomes = rooms.ledger().outcomes();
+        assert_eq!(outcomes.waiting(), 0, "every delivery has come to an end: {outcomes:?}");
         assert!(!self.engine.has_work(), "work is left");
         let sleep = self.engine.sleep(self.now);
         assert!(self.is_stopping || sleep.is_none(), "a timer is left: {sleep:?}");
