@@ -17,7 +17,8 @@ TABLE=benches/instructions.txt
 TOLERANCE=5   # percent
 
 # Each case with its N.
-CASES=(frame:500 echo:2000 echo-pipelined:200 delivery:20 delivery-8-pending:10 handshake:500)
+CASES=(frame:500 echo:2000 echo-unmeasured:2000 echo-pipelined:200 delivery:20 delivery-unmeasured:20
+  delivery-8-pending:10 delivery-8-unmeasured:10 handshake:500)
 
 build() {
   cargo build --release --quiet --locked --package fanline-count
@@ -39,7 +40,7 @@ count() {
   local name=${1%:*} n=${1#*:} once twice
   once=$(run "$name" "$n")
   twice=$(run "$name" $((2 * n)))
-  echo "$name $once $twice" | awk '{ printf "%-20s %10.1f\n", $1, ($5 - $3) / ($4 - $2) }'
+  echo "$name $once $twice" | awk '{ printf "%-22s %10.1f\n", $1, ($5 - $3) / ($4 - $2) }'
 }
 
 print_table() {
@@ -53,13 +54,13 @@ compare() {
   awk -v tolerance="$TOLERANCE" '
     /^#/ { next }
     NR == FNR { want[$1] = $2; next }
-    !($1 in want) { printf "%-20s %10.1f   not in the table\n", $1, $2; failed++; next }
+    !($1 in want) { printf "%-22s %10.1f   not in the table\n", $1, $2; failed++; next }
     {
       change = ($2 / want[$1] - 1) * 100
       verdict = "ok"; passed++
       if (change > tolerance) { verdict = "TOO MANY"; failed++; passed-- }
       if (change < -tolerance) verdict = "ok, and to be written down: benches/count.sh --update"
-      printf "%-20s %10.1f   table %10.1f   %+6.1f %%   %s\n", $1, $2, want[$1], change, verdict
+      printf "%-22s %10.1f   table %10.1f   %+6.1f %%   %s\n", $1, $2, want[$1], change, verdict
     }
     END { printf "%d passed, %d failed, 0 skipped\n", passed, failed; exit (failed > 0 || passed == 0) }
   ' "$TABLE" -

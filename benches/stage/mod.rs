@@ -29,17 +29,16 @@ pub struct Client {
 impl Stage {
     /// An engine without connections.
     pub fn new() -> Self {
-        let now = Instant::now();
-        Self {
-            engine: Engine::new(
-                Host,
-                Rules::default(),
-                Arc::new(Metrics::default()),
-                now,
-                Duration::from_micros(1),
-            ),
-            now,
-        }
+        Self::measured(true)
+    }
+
+    /// An engine without connections, whose ledger is on or off.
+    pub fn measured(ledger: bool) -> Self {
+        let (now, rules) = (Instant::now(), Rules { ledger, ..Rules::default() });
+        let mut engine =
+            Engine::new(Host, rules, Arc::new(Metrics::default()), now, Duration::from_micros(1));
+        engine.set_clock(Instant::now);
+        Self { engine, now }
     }
 
     /// Connects, and opens a WebSocket there.
@@ -69,7 +68,10 @@ impl Stage {
     /// Turns until there is nothing left to do.
     pub fn turn(&mut self) {
         while {
+            self.now = Instant::now();
+            self.engine.begin_turn(self.now);
             self.engine.turn(self.now);
+            drop(self.engine.end_turn());
             self.engine.has_work()
         } {}
     }

@@ -290,7 +290,7 @@ impl Ledger {
     }
 
     /// A visit, which began when the clock was looked at the last time, has sent so many publications that lie side by
-    /// side, the oldest first.
+    /// side, the oldest first; at least one.
     #[inline]
     pub fn sent(&mut self, account: AccountId, count: u64, times: impl Fn(u64) -> Times) {
         self.outcomes.sent += count;
@@ -300,9 +300,13 @@ impl Ledger {
         let began_ns = self.now_ns;
         let now_ns = self.read_clock();
         if let Some(account) = self.accounts.get_mut(usize::from(account.index)) {
+            let first = times(0);
+            let last = if count == 1 { first } else { times(count - 1) };
+            let waited = |times: Times| began_ns.saturating_sub(times.appended_ns);
+            let took = |times: Times| now_ns.saturating_sub(times.read_ns);
             account.send.record(now_ns - began_ns, count);
-            account.waiting.record_falling(count, |i| began_ns.saturating_sub(times(i).appended_ns));
-            account.total.record_falling(count, |i| now_ns.saturating_sub(times(i).read_ns));
+            account.waiting.record_falling(count, (waited(first), waited(last)), |i| waited(times(i)));
+            account.total.record_falling(count, (took(first), took(last)), |i| took(times(i)));
         }
     }
 

@@ -1,6 +1,7 @@
 //! The delivery ledger and the loop's health, by simulated time.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use fanline::app::{App, Mode, Pattern, Route};
@@ -435,4 +436,56 @@ fn the_binary_shows_metrics_only_where_it_is_told_to_and_names_routes() {
     assert!(shown.lines().any(|have| have == line), "{shown}");
     // Rooms are no labels: there may be many.
     assert!(!shown.contains("\"x\"") && shown.len() < 64 << 10, "{} bytes", shown.len());
+}
+
+/// Names that begin with `fanline_`, wherever they stand in a text.
+fn names_in(text: &str) -> BTreeSet<String> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    text.split(|c| !is_part(c)).filter(|word| word.starts_with("fanline_")).map(str::to_owned).collect()
+}
+
+/// All that `/metrics` can show: also where rooms are shared.
+fn everything_shown() -> String {
+    let mut world = slow_world(Limits::default());
+    let member = world.open("/room");
+    world.send_text(member, "1");
+    whole_turn(&mut world);
+    let url = fanline::backplane::url::Url::parse("redis://127.0.0.1:1").unwrap();
+    let target = fanline::backplane::Target { url, prefix: "x:".into() };
+    world.engine.share(fanline::backplane::Backplane::new(target, &Limits::default(), 7));
+    scrape(&mut world, "")
+}
+
+#[test]
+fn the_dashboard_asks_for_what_there_is_and_for_all_of_it() {
+    let file = include_str!("../../examples/grafana.json");
+    let dashboard: serde_json::Value = serde_json::from_str(file).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let targets = panels.iter().flat_map(|panel| panel["targets"].as_array().unwrap());
+    let asked: BTreeSet<String> =
+        targets.flat_map(|target| names_in(target["expr"].as_str().unwrap())).collect();
+    let shown = everything_shown();
+    let samples: BTreeSet<String> =
+        shown.lines().filter(|line| !line.starts_with('#')).flat_map(names_in).collect();
+    for name in &asked {
+        assert!(samples.contains(name), "{name} is on the dashboard and not in /metrics");
+    }
+    let families = shown.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    for (family, _) in families {
+        let is_asked = asked.iter().any(|name| name.starts_with(family));
+        assert!(is_asked, "{family} is in /metrics and not on the dashboard");
+    }
+    assert_eq!(panels.iter().map(|panel| &panel["id"]).collect::<Vec<_>>().len(), panels.len());
+}
+
+#[test]
+fn names_in_metrics_follow_the_conventions() {
+    let shown = everything_shown();
+    for (family, kind) in shown.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')) {
+        let is_lower = family.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        assert!(is_lower && family.starts_with("fanline_"), "{family}");
+        assert_eq!(family.ends_with("_total"), kind == "counter", "{family} is a {kind}");
+        assert!(kind != "histogram" || family.ends_with("_seconds"), "{family}");
+        assert!(shown.contains(&format!("# HELP {family} ")), "{family}");
+    }
 }

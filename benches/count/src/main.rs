@@ -17,10 +17,13 @@ type Case = fn(repetitions: usize) -> usize;
 
 const CASES: &[(&str, Case)] = &[
     ("frame", |repetitions| parse_frames(repetitions, 32, 32)),
-    ("echo", |repetitions| echo(repetitions, 32, 1)),
-    ("echo-pipelined", |repetitions| echo(repetitions, 125, 32)),
-    ("delivery", |repetitions| fan_out(repetitions, 1000, 64, 1)),
-    ("delivery-8-pending", |repetitions| fan_out(repetitions, 1000, 64, 8)),
+    ("echo", |repetitions| echo(repetitions, 32, 1, true)),
+    ("echo-unmeasured", |repetitions| echo(repetitions, 32, 1, false)),
+    ("echo-pipelined", |repetitions| echo(repetitions, 125, 32, true)),
+    ("delivery", |repetitions| fan_out(repetitions, 1000, 64, 1, true)),
+    ("delivery-unmeasured", |repetitions| fan_out(repetitions, 1000, 64, 1, false)),
+    ("delivery-8-pending", |repetitions| fan_out(repetitions, 1000, 64, 8, true)),
+    ("delivery-8-unmeasured", |repetitions| fan_out(repetitions, 1000, 64, 8, false)),
     ("handshake", handshake),
 ];
 
@@ -56,10 +59,10 @@ fn parse_frames(repetitions: usize, len: usize, in_one_read: usize) -> usize {
 }
 
 /// Echoes of `len` bytes through the whole engine, so many of them sent at once.
-fn echo(repetitions: usize, len: usize, in_flight: usize) -> usize {
+fn echo(repetitions: usize, len: usize, in_flight: usize, ledger: bool) -> usize {
     let (sent, received) = text_frames(len);
     let (sent, received) = (sent.repeat(in_flight), received.repeat(in_flight));
-    let mut stage = Stage::new();
+    let mut stage = Stage::measured(ledger);
     let client = stage.open(ECHO);
     for _ in 0..repetitions {
         stage.send(&client, &sent);
@@ -70,10 +73,10 @@ fn echo(repetitions: usize, len: usize, in_flight: usize) -> usize {
 }
 
 /// Deliveries of `len` bytes to the members of a room, each of whom gets `pending` of them at once.
-fn fan_out(repetitions: usize, members: usize, len: usize, pending: usize) -> usize {
+fn fan_out(repetitions: usize, members: usize, len: usize, pending: usize, ledger: bool) -> usize {
     let (sent, received) = text_frames(len);
     let (sent, received) = (sent.repeat(pending), received.repeat(pending));
-    let mut stage = Stage::new();
+    let mut stage = Stage::measured(ledger);
     let clients: Vec<_> = (0..members).map(|_| stage.open("/room")).collect();
     for _ in 0..repetitions {
         stage.send(&clients[0], &sent);
