@@ -71,7 +71,7 @@ impl Busy {
             return None;
         }
         self.missed = self.missed.wrapping_add(1);
-        if self.missed % Self::SAMPLED != 0 {
+        if !self.missed.is_multiple_of(Self::SAMPLED) {
             return None;
         }
         let places = self.entries.iter_mut().enumerate().filter(|(_, entry)| entry.account.is_none());
