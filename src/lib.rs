@@ -42,7 +42,8 @@
 //! From the bytes inwards: [`ws`] (frames, messages, close, compression), [`http`] (heads, the upgrade, responses),
 //! [`proxy`] (whose client it is), [`conn`] (one connection's life), [`room`] (log, lane, cursors, the order of the walk), [`engine`] (handler and
 //! turn), [`reactor`] (the only I/O). Imports point down only; `tests/tidy.rs` holds the table. Everything above the
-//! reactor takes bytes and time as arguments. Every bound stands in [`limits`].
+//! reactor takes bytes and time as arguments. Every bound stands in [`limits`]; what is measured is counted in [`ledger`]
+//! and [`metrics`], and [`exposition`] shows it.
 #![forbid(unsafe_code)]
 
 pub mod app;

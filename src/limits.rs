@@ -343,6 +343,7 @@ impl Limits {
                 "drain_delay is not below shutdown_deadline",
             ),
             (self.accept_budget == 0, "accept_budget is 0"),
+            (self.ready_lag_age.is_zero(), "ready_lag_age is 0"),
             (self.takeover_deadline.is_zero(), "takeover_deadline is 0"),
             (self.page_entries_max == 0, "page_entries_max is 0"),
             (self.flush_budget == 0, "flush_budget is 0"),

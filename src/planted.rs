@@ -53,6 +53,8 @@ faults! {
     ChargeForgotten,
     /// Publishers that waited for memory are not read again.
     HeldForgotten,
+    /// What a member still was to be sent is forgotten in the ledger when it leaves.
+    DeliveryForgotten,
     /// A lane that is opened late begins behind the first publication that it should have.
     LateLaneOneShort,
 }

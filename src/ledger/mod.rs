@@ -268,7 +268,7 @@ impl Ledger {
         }
         let times = Times { read_ns: self.turn_ns, appended_ns: self.read_clock() };
         if let Some(account) = self.accounts.get_mut(usize::from(standing.account.index)) {
-            account.ingest.record(times.appended_ns - times.read_ns, 1);
+            account.ingest.record(times.appended_ns.saturating_sub(times.read_ns), 1);
         }
         (times, self.busy.published(standing, key, members))
     }
@@ -304,7 +304,7 @@ impl Ledger {
             let last = if count == 1 { first } else { times(count - 1) };
             let waited = |times: Times| began_ns.saturating_sub(times.appended_ns);
             let took = |times: Times| now_ns.saturating_sub(times.read_ns);
-            account.send.record(now_ns - began_ns, count);
+            account.send.record(now_ns.saturating_sub(began_ns), count);
             account.waiting.record_falling(count, (waited(first), waited(last)), |i| waited(times(i)));
             account.total.record_falling(count, (took(first), took(last)), |i| took(times(i)));
         }

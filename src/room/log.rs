@@ -167,7 +167,8 @@ impl Log {
     pub fn note_times(&mut self, times: Times) {
         if let Some(stamp) = self.stamps.back_mut() {
             stamp.appended_ns = times.appended_ns;
-            stamp.ingest_ns = (times.appended_ns - times.read_ns).min(u64::from(u32::MAX)) as u32;
+            let ingest_ns = times.appended_ns.saturating_sub(times.read_ns);
+            stamp.ingest_ns = ingest_ns.min(u64::from(u32::MAX)) as u32;
         }
     }
 

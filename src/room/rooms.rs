@@ -26,6 +26,7 @@ use super::room::Room;
 use crate::id::ConnId;
 use crate::ledger::{End, Ledger};
 use crate::limits::Limits;
+use crate::planted::{Fault, is_planted};
 use crate::ws::extension::DeflateParams;
 use crate::ws::message::Message;
 use handover::Hold;
@@ -272,7 +273,9 @@ impl Rooms {
         if !room.go(membership.slot as usize) {
             return;
         }
-        self.ledger.end(End::Gone, owed);
+        if !is_planted(Fault::DeliveryForgotten) {
+            self.ledger.end(End::Gone, owed);
+        }
         room.left_ms = self.now_ms;
         let notice = room.roll.as_mut().and_then(|roll| roll.go(membership.slot as usize));
         self.announce(key, notice);
