@@ -38,8 +38,9 @@ pub struct Queue {
     whole: usize,
     /// Deliveries that end when what waits here has left, in the order in which they were handed over.
     begun: Vec<Begun>,
-    /// Whether the first of those ends with `rest`.
+    /// Whether the first of those ends with `rest`, and whether that has gone.
     ends_with_rest: bool,
+    has_rest_gone: bool,
 }
 
 impl Queue {
@@ -156,11 +157,11 @@ impl Outbound {
     }
 
     /// Takes over the rest of a frame that the socket took only in part. Everything else has to have left before.
-    pub fn hold(&mut self, rest: Rest) {
+    pub fn hold(&mut self, rest: Rest, begun: Begun) {
         debug_assert!(self.is_empty(), "a frame begun behind others that wait");
         let queue = self.queue.get_or_insert_default();
-        queue.ends_with_rest = rest.begun.is_some();
-        queue.begun.extend(rest.begun);
+        queue.begun.push(begun);
+        queue.ends_with_rest = true;
         queue.rest = rest;
     }
 
@@ -179,9 +180,9 @@ impl Outbound {
     #[inline]
     pub fn pop_completed(&mut self) -> Option<Begun> {
         let queue = self.queue.as_mut().filter(|queue| !queue.begun.is_empty())?;
-        let is_first = queue.ends_with_rest && queue.rest.begun.is_none();
-        if is_first || queue.is_empty() {
-            queue.ends_with_rest = false;
+        let has_rest_gone = queue.has_rest_gone || queue.rest.bytes.is_empty();
+        if (queue.ends_with_rest && has_rest_gone) || queue.is_empty() {
+            (queue.ends_with_rest, queue.has_rest_gone) = (false, false);
             return Some(queue.begun.remove(0));
         }
         None
@@ -258,6 +259,7 @@ impl Queue {
                 return Ok(false);
             }
             self.rest = Rest::default();
+            self.has_rest_gone = self.ends_with_rest;
         }
         if !self.control.is_empty() {
             // A response comes before the first frame, so also before a Pong to a Ping that came with the request.

@@ -277,7 +277,7 @@ fn deliver<T: Transport, S>(peer: &mut Peer<T, S>, mut visit: Visit<'_>) -> (Del
         let Ok(sent) = write_some(&mut peer.transport, frames) else { return (Delivery::Failed, total) };
         total += sent;
         if let Some(rest) = visit.advance(sent) {
-            peer.outbound.hold(rest);
+            peer.outbound.hold(rest, visit.cut());
         }
         if sent < frames.len() {
             peer.writable = false;

@@ -33,7 +33,7 @@ impl Histogram {
 
     /// The bucket of a time in nanoseconds.
     #[inline]
-    fn bucket(ns: u64) -> usize {
+    pub(super) fn bucket(ns: u64) -> usize {
         let units = (ns >> Self::UNIT_BITS).min(Self::LONGEST);
         let shift = (units | Self::OCTAVE).ilog2() - Self::OCTAVE.ilog2();
         // Above the first octave the leading bit of what is left is always set, and so counts the octave on by one.
@@ -60,49 +60,11 @@ impl Histogram {
         self.add(Self::bucket(ns), count);
     }
 
+    /// Counts something that fell into a bucket, `count` times.
     #[inline]
-    fn add(&mut self, bucket: usize, count: u64) {
+    pub(super) fn add(&mut self, bucket: usize, count: u64) {
         if let Some(counted) = self.counts.get_mut(bucket) {
             *counted += count;
-        }
-    }
-
-    /// Counts `count` times, at least one, of which none is longer than the one before: mostly they all lie in one bucket,
-    /// and then it is enough to know the first and the last.
-    #[inline]
-    pub fn record_falling(&mut self, count: u64, (first, last): (u64, u64), time: impl Fn(u64) -> u64) {
-        let first_bucket = Self::bucket(first);
-        if first == last {
-            return self.add(first_bucket, count);
-        }
-        let last_bucket = Self::bucket(last);
-        match first_bucket == last_bucket {
-            true => self.add(first_bucket, count),
-            false => self.spread((0, first_bucket), (count - 1, last_bucket), &time),
-        }
-    }
-
-    /// As above, between two of them whose buckets are known and differ.
-    #[cold]
-    fn spread(&mut self, from: (u64, usize), to: (u64, usize), time: &impl Fn(u64) -> u64) {
-        if from.1 == to.1 {
-            return self.add(from.1, to.0 - from.0 + 1);
-        }
-        if to.0 - from.0 == 1 {
-            self.add(from.1, 1);
-            return self.add(to.1, 1);
-        }
-        let middle = from.0.midpoint(to.0);
-        let before = (middle, Self::bucket(time(middle)));
-        let after = (middle + 1, Self::bucket(time(middle + 1)));
-        self.spread_half(from, before, time);
-        self.spread_half(after, to, time);
-    }
-
-    fn spread_half(&mut self, from: (u64, usize), to: (u64, usize), time: &impl Fn(u64) -> u64) {
-        match from.0 == to.0 {
-            true => self.add(from.1, 1),
-            false => self.spread(from, to, time),
         }
     }
 
@@ -194,19 +156,8 @@ mod tests {
     }
 
     #[test]
-    fn falling_times_are_counted_as_if_one_by_one() {
-        for (count, step) in [(1, 0), (2, 5_000), (8, 10), (100, 3_333), (1000, 1_000_000)] {
-            let time = |i: u64| 2_000_000_000 - i * step;
-            let (mut at_once, mut singly) = (Histogram::default(), Histogram::default());
-            at_once.record_falling(count, (time(0), time(count - 1)), time);
-            (0..count).for_each(|i| singly.record(time(i), 1));
-            assert_eq!(at_once.counts, singly.counts, "{count} times, {step} ns apart");
-        }
-        assert_eq!(Histogram::default().quantile(0.5), Duration::ZERO);
-    }
-
-    #[test]
     fn quantiles_sums_and_edges_of_a_thousand_known_times() {
+        assert_eq!(Histogram::default().quantile(0.5), Duration::ZERO);
         let mut histogram = Histogram::default();
         (1..=1000u64).for_each(|ms| histogram.record(ms * 1_000_000, 1));
         let near = |got: Duration, ms: f64| (got.as_secs_f64() * 1000.0 / ms - 1.0).abs() <= 0.032;

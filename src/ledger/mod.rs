@@ -289,24 +289,38 @@ impl Ledger {
         *ended += count;
     }
 
-    /// A visit, which began when the clock was looked at the last time, has sent so many publications that lie side by
-    /// side, the oldest first; at least one.
+    /// A visit, which began when the clock was looked at the last time, has sent publications that lie side by side: these
+    /// are their times, the oldest first.
     #[inline]
-    pub fn sent(&mut self, account: AccountId, count: u64, times: impl Fn(u64) -> Times) {
+    pub fn sent(
+        &mut self,
+        account: AccountId,
+        times: impl DoubleEndedIterator<Item = Times> + ExactSizeIterator + Clone,
+    ) {
+        let count = times.len() as u64;
         self.outcomes.sent += count;
         if !self.is_on {
             return;
         }
         let began_ns = self.now_ns;
         let now_ns = self.read_clock();
-        if let Some(account) = self.accounts.get_mut(usize::from(account.index)) {
-            let first = times(0);
-            let last = if count == 1 { first } else { times(count - 1) };
-            let waited = |times: Times| began_ns.saturating_sub(times.appended_ns);
-            let took = |times: Times| now_ns.saturating_sub(times.read_ns);
-            account.send.record(now_ns.saturating_sub(began_ns), count);
-            account.waiting.record_falling(count, (waited(first), waited(last)), |i| waited(times(i)));
-            account.total.record_falling(count, (took(first), took(last)), |i| took(times(i)));
+        let Some(account) = self.accounts.get_mut(usize::from(account.index)) else { return };
+        account.send.record(now_ns.saturating_sub(began_ns), count);
+        let buckets = |times: Times| {
+            let waited = Histogram::bucket(began_ns.saturating_sub(times.appended_ns));
+            (waited, Histogram::bucket(now_ns.saturating_sub(times.read_ns)))
+        };
+        let (Some(first), Some(last)) = (times.clone().next(), times.clone().next_back()) else { return };
+        let (first, last) = (buckets(first), buckets(last));
+        if first == last {
+            // None has waited longer than the one before, so those in between lie there, too.
+            account.waiting.add(first.0, count);
+            account.total.add(first.1, count);
+            return;
+        }
+        for (waited, took) in times.map(buckets) {
+            account.waiting.add(waited, 1);
+            account.total.add(took, 1);
         }
     }
 

@@ -295,7 +295,7 @@ impl Lane {
                     None => Rest::copy(&chunk.bytes[rest]),
                     Some(log) => {
                         let (bytes, log) = (chunk.bytes.slice(rest), Arc::downgrade(log));
-                        Rest { bytes, shared: chunk.held, log, begun: None }
+                        Rest { bytes, shared: chunk.held, log }
                     }
                 }
             }

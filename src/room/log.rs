@@ -172,12 +172,17 @@ impl Log {
         }
     }
 
-    /// The times of the publication that is `index` behind the one after `cursor`.
+    /// The times of so many publications after `cursor`, of those that some lane holds.
     #[inline]
-    pub fn times(&self, cursor: Cursor, index: u64) -> Times {
-        let at = self.stamps.len() as u64 + cursor.offset() + index;
-        let stamp = self.stamps.get(at.wrapping_sub(self.head().offset()) as usize);
-        stamp.map_or(Times::default(), |stamp| Times {
+    pub fn times(
+        &self,
+        cursor: Cursor,
+        count: u64,
+    ) -> impl DoubleEndedIterator<Item = Times> + ExactSizeIterator + Clone {
+        let len = self.stamps.len();
+        let from = (cursor.offset().saturating_sub(self.first_stamp()) as usize).min(len);
+        let stamps = self.stamps.range(from..(from + count as usize).min(len));
+        stamps.map(|stamp| Times {
             read_ns: stamp.appended_ns - u64::from(stamp.ingest_ns),
             appended_ns: stamp.appended_ns,
         })

@@ -5,8 +5,6 @@ use std::sync::{Arc, Weak};
 
 use bytes::{Bytes, BytesMut};
 
-use crate::ledger::Begun;
-
 /// Bytes of memory that long publications take up, those that no log holds any more, too.
 #[derive(Clone, Debug, Default)]
 pub struct Tally(Arc<AtomicUsize>);
@@ -50,8 +48,6 @@ pub struct Rest {
     pub shared: usize,
     /// Leads somewhere as long as a log holds them, too.
     pub(super) log: Weak<()>,
-    /// The delivery that it ends, where it is one.
-    pub begun: Option<Begun>,
 }
 
 impl Rest {

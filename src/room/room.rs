@@ -15,7 +15,7 @@ use super::presence::Roll;
 use super::press::Press;
 use super::rooms::memory::Held;
 use crate::id::ConnId;
-use crate::ledger::{Begun, Ledger, Standing, Times};
+use crate::ledger::{AccountId, Begun, Ledger, Standing};
 use crate::ws::message::Message;
 
 pub(super) struct Room {
@@ -264,11 +264,12 @@ impl Room {
         !self.own.is_empty() && self.own.contains_key(&slot)
     }
 
+    #[inline]
     pub(super) fn visit<'r>(&'r mut self, slot: usize, ledger: &'r mut Ledger) -> Option<Visit<'r>> {
         let member = self.members.get_mut(slot)?;
         let own = if self.own.is_empty() { None } else { self.own.get_mut(&slot) };
         let came_ns = if self.came_ns.is_empty() { 0 } else { self.came_ns.get(&slot).copied().unwrap_or(0) };
-        Some(Visit { log: &self.log, member, own, came_ns, standing: self.standing, ledger })
+        Some(Visit { log: &self.log, member, own, came_ns, account: self.standing.account(), ledger })
     }
 }
 
@@ -278,7 +279,7 @@ pub struct Visit<'r> {
     member: &'r mut Member,
     own: Option<&'r mut Own>,
     came_ns: u64,
-    standing: Standing,
+    account: AccountId,
     ledger: &'r mut Ledger,
 }
 
@@ -311,36 +312,34 @@ impl<'r> Visit<'r> {
     #[inline]
     pub fn advance(&mut self, sent: usize) -> Option<Rest> {
         let before = self.member.cursor;
-        let (cursor, mut rest) = self.log.advance(self.member.wire, before, sent);
+        let (cursor, rest) = self.log.advance(self.member.wire, before, sent);
         self.member.cursor = cursor;
-        let mut count = cursor.since(before);
-        if let Some(rest) = &mut rest {
-            count -= 1;
-            rest.begun = Some(self.begun(1, self.times(before, count)));
-        }
+        let count = cursor.since(before) - u64::from(rest.is_some());
         if count > 0 {
-            let (log, came_ns) = (self.log, self.came_ns);
-            let times = |index| log.times(before, index).no_earlier_than(came_ns);
-            self.ledger.sent(self.standing.account(), count, times);
+            let came_ns = self.came_ns;
+            let times = self.log.times(before, count).map(|times| times.no_earlier_than(came_ns));
+            self.ledger.sent(self.account, times);
         }
         self.ledger.count_bytes(sent);
         rest
+    }
+
+    /// The delivery that ends with the rest of the publication before the cursor.
+    pub fn cut(&self) -> Begun {
+        let cut = Cursor::after(self.member.cursor.offset().saturating_sub(1));
+        self.begun(cut, 1)
     }
 
     /// Moves the cursor past all that was pending, which waits with what is for its connection alone from now on.
     pub fn hand_over(&mut self, len: usize) -> Begun {
         let before = self.member.cursor;
         self.member.cursor = self.log.advance(self.member.wire, before, len).0;
-        self.begun(self.member.cursor.since(before), self.times(before, 0))
+        self.begun(before, self.member.cursor.since(before))
     }
 
-    fn begun(&self, count: u64, times: Times) -> Begun {
-        self.ledger.begun(self.standing.account(), count, times)
-    }
-
-    #[inline]
-    fn times(&self, cursor: Cursor, index: u64) -> Times {
-        self.log.times(cursor, index).no_earlier_than(self.came_ns)
+    fn begun(&self, cursor: Cursor, count: u64) -> Begun {
+        let first = self.log.times(cursor, 1).next().unwrap_or_default();
+        self.ledger.begun(self.account, count, first.no_earlier_than(self.came_ns))
     }
 }
 
