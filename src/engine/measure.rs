@@ -97,10 +97,13 @@ impl<H: Handler, T: Transport> Engine<H, T> {
 
     /// A turn is over, with all that is done after [`Engine::turn`]; what is to be said of it, if it took too long.
     pub fn end_turn(&mut self) -> Option<Overrun> {
-        let counts = self.shared.counts();
         let ledger = self.shared.rooms.ledger_mut();
         let turn = (ledger.turn_ns(), ledger.read_clock());
-        ledger.health.end_turn(turn, counts, &self.shared.rules.limits)
+        if !ledger.health.end_turn(turn, &self.shared.rules.limits) {
+            return None;
+        }
+        let counts = self.shared.counts();
+        self.shared.rooms.ledger_mut().health.overrun(turn, counts)
     }
 
     /// Says how many wait at the listeners, and whether one of them takes in nobody for a while.

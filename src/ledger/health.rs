@@ -61,19 +61,36 @@ struct LoopTimes {
     answer: Histogram,
 }
 
+/// What one connection's input took, in nanoseconds.
+#[derive(Clone, Copy, Debug)]
+struct Handled {
+    conn: ConnId,
+    took_ns: u64,
+    calls: u64,
+}
+
+impl From<Handled> for Handling {
+    fn from(Handled { conn, took_ns, calls }: Handled) -> Self {
+        Handling { conn, took: Duration::from_nanos(took_ns), calls }
+    }
+}
+
 /// The longest of some time.
 #[derive(Clone, Copy, Debug, Default)]
 struct Longest {
     turn_ns: u64,
-    handling: Option<Handling>,
+    handled: Option<Handled>,
 }
 
 impl Longest {
-    fn of(self, other: Longest) -> Longest {
-        let took = |longest: &Longest| longest.handling.map(|handling| handling.took);
-        Longest {
-            turn_ns: self.turn_ns.max(other.turn_ns),
-            handling: if took(&self) >= took(&other) { self.handling } else { other.handling },
+    fn note_turn(&mut self, took_ns: u64) {
+        self.turn_ns = self.turn_ns.max(took_ns);
+    }
+
+    #[inline]
+    fn note(&mut self, handled: Handled) {
+        if self.handled.is_none_or(|longest| longest.took_ns < handled.took_ns) {
+            self.handled = Some(handled);
         }
     }
 }
@@ -84,7 +101,7 @@ pub struct Health {
     times: Option<Box<LoopTimes>>,
     reads: u64,
     /// In this turn.
-    longest: Option<Handling>,
+    longest: Longest,
     before: Counts,
     /// Of this stretch of `ready_lag_age`, and of the one before.
     recent: [Longest; 2],
@@ -108,7 +125,7 @@ impl Health {
 
     /// A turn begins.
     pub fn begin_turn(&mut self, counts: Counts) {
-        (self.before, self.reads, self.longest) = (counts, 0, None);
+        (self.before, self.reads, self.longest) = (counts, 0, Longest::default());
     }
 
     /// One connection's input has been handled: its read began at `began_ns`, in a turn that began at `turn_ns`.
@@ -119,9 +136,7 @@ impl Health {
         let took_ns = now_ns.saturating_sub(began_ns);
         times.delay.record(began_ns.saturating_sub(turn_ns), 1);
         times.handling.record(took_ns, 1);
-        if self.longest.is_none_or(|longest| (longest.took.as_nanos() as u64) < took_ns) {
-            self.longest = Some(Handling { conn, took: Duration::from_nanos(took_ns), calls });
-        }
+        self.longest.note(Handled { conn, took_ns, calls });
     }
 
     /// The backplane has answered a publication, as a sample.
@@ -131,29 +146,21 @@ impl Health {
         }
     }
 
-    /// A turn is over; returns what is to be said about it, if anything.
-    pub fn end_turn(
-        &mut self,
-        (turn_ns, now_ns): (u64, u64),
-        counts: Counts,
-        limits: &Limits,
-    ) -> Option<Overrun> {
+    /// A turn is over; says whether it was longer than `turn_budget`.
+    pub fn end_turn(&mut self, (turn_ns, now_ns): (u64, u64), limits: &Limits) -> bool {
         let took_ns = now_ns.saturating_sub(turn_ns);
         if let Some(times) = &mut self.times {
             times.turn.record(took_ns, 1);
         }
         self.turn_over(now_ns, limits);
-        let this = Longest { turn_ns: took_ns, handling: self.longest };
-        self.recent[0] = self.recent[0].of(this);
-        let took = Duration::from_nanos(took_ns);
-        if took <= limits.turn_budget {
-            return None;
-        }
-        self.overrun(took, now_ns, counts)
+        self.recent[0].note_turn(took_ns);
+        self.longest.handled.into_iter().for_each(|handled| self.recent[0].note(handled));
+        took_ns > limits.turn_budget.as_nanos() as u64
     }
 
+    /// A turn was too long; what is to be said about it, if it is not too early for that.
     #[cold]
-    fn overrun(&mut self, took: Duration, now_ns: u64, counts: Counts) -> Option<Overrun> {
+    pub fn overrun(&mut self, (turn_ns, now_ns): (u64, u64), counts: Counts) -> Option<Overrun> {
         self.overruns += 1;
         if self.said_ns.is_some_and(|said_ns| now_ns < said_ns + Self::SILENCE_NS) {
             self.unsaid += 1;
@@ -169,7 +176,9 @@ impl Health {
             accepts: counts.accepts - before.accepts,
         };
         let unsaid = std::mem::take(&mut self.unsaid);
-        Some(Overrun { took, reads: self.reads, did, longest: self.longest, unsaid })
+        let took = Duration::from_nanos(now_ns.saturating_sub(turn_ns));
+        let longest = self.longest.handled.map(Handling::from);
+        Some(Overrun { took, reads: self.reads, did, longest, unsaid })
     }
 
     /// What is long ago does not count any more.
@@ -185,12 +194,14 @@ impl Health {
     /// The longest turn lately.
     pub fn lag(&mut self, now_ns: u64, limits: &Limits) -> Duration {
         self.turn_over(now_ns, limits);
-        Duration::from_nanos(self.recent[0].of(self.recent[1]).turn_ns)
+        Duration::from_nanos(self.recent[0].turn_ns.max(self.recent[1].turn_ns))
     }
 
     /// Everything in numbers.
     pub fn show(&mut self, now_ns: u64, limits: &Limits) -> LoopHealth {
         let lag = self.lag(now_ns, limits);
+        let mut longest = self.recent[0];
+        self.recent[1].handled.into_iter().for_each(|handled| longest.note(handled));
         let quantiles = |pick: fn(&LoopTimes) -> &Histogram| {
             self.times.as_deref().map(pick).map(Histogram::quantiles).unwrap_or_default()
         };
@@ -199,7 +210,7 @@ impl Health {
             handling: quantiles(|times| &times.handling),
             delay: quantiles(|times| &times.delay),
             lag,
-            longest: self.recent[0].of(self.recent[1]).handling,
+            longest: longest.handled.map(Handling::from),
             answer: quantiles(|times| &times.answer),
             overruns: self.overruns,
             accept_backlog: self.accept_backlog,
