@@ -131,7 +131,8 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     pub fn share(&mut self, backplane: impl Into<Sharing>) {
         self.shared.rooms.share();
         let (held, waiting, asked, sampled) = (Vec::new(), HashMap::new(), None, None);
-        self.shared.link = Some(Box::new(Link { backplane: backplane.into(), held, waiting, asked, sampled }));
+        self.shared.link =
+            Some(Box::new(Link { backplane: backplane.into(), held, waiting, asked, sampled }));
     }
 
     /// The backplane, for whoever drives its sockets; and the time as it knows it.

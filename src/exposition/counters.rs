@@ -66,6 +66,11 @@ pub(super) const ROWS: &[Row] = &[
         "Publications that the backplane did not answer in time.",
     ),
     row(
+        "queues_full",
+        "queues_full",
+        "Queues of a Channels layer that were full, and were not sent something.",
+    ),
+    row(
         "publications_deflated",
         "publications_deflated",
         "Publications that were compressed, each once for all.",

@@ -1,5 +1,7 @@
 //! The log of a room: publications in one order, each with its offset, in as many encodings as somebody reads.
 
+mod times;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -8,7 +10,6 @@ use super::lane::{Cursor, Lane, Pending, shrink};
 use super::long::{Rest, Tally};
 use super::position::{Position, Start};
 use super::press::Press;
-use crate::ledger::Times;
 use crate::planted::{Fault, is_planted};
 use crate::ws::frame::{Opcode, header_len, write_frame};
 use crate::ws::message::Message;
@@ -161,31 +162,6 @@ impl Log {
             let bytes = compressed.unwrap_or(plain);
             lane.append(bytes.len(), walked, |out| out.extend_from_slice(&bytes));
         }
-    }
-
-    /// Notes the times of the latest publication.
-    pub fn note_times(&mut self, times: Times) {
-        if let Some(stamp) = self.stamps.back_mut() {
-            stamp.appended_ns = times.appended_ns;
-            let ingest_ns = times.appended_ns.saturating_sub(times.read_ns);
-            stamp.ingest_ns = ingest_ns.min(u64::from(u32::MAX)) as u32;
-        }
-    }
-
-    /// The times of so many publications after `cursor`, of those that some lane holds.
-    #[inline]
-    pub fn times(
-        &self,
-        cursor: Cursor,
-        count: u64,
-    ) -> impl DoubleEndedIterator<Item = Times> + ExactSizeIterator + Clone {
-        let len = self.stamps.len();
-        let from = (cursor.offset().saturating_sub(self.first_stamp()) as usize).min(len);
-        let stamps = self.stamps.range(from..(from + count as usize).min(len));
-        stamps.map(|stamp| Times {
-            read_ns: stamp.appended_ns - u64::from(stamp.ingest_ns),
-            appended_ns: stamp.appended_ns,
-        })
     }
 
     /// The position of the latest publication; offset 0 before the first.

@@ -24,9 +24,8 @@ use super::press::Press;
 use super::publish::{NotPublished, Post, Published};
 use super::room::Room;
 use crate::id::ConnId;
-use crate::ledger::{End, Ledger};
+use crate::ledger::Ledger;
 use crate::limits::Limits;
-use crate::planted::{Fault, is_planted};
 use crate::ws::extension::DeflateParams;
 use crate::ws::message::Message;
 use handover::Hold;
@@ -273,11 +272,9 @@ impl Rooms {
         if !room.go(membership.slot as usize) {
             return;
         }
-        if !is_planted(Fault::DeliveryForgotten) {
-            self.ledger.end(End::Gone, owed);
-        }
         room.left_ms = self.now_ms;
         let notice = room.roll.as_mut().and_then(|roll| roll.go(membership.slot as usize));
+        self.end_with_member(owed);
         self.announce(key, notice);
         self.charge(key);
         self.free_if_deserted(key);

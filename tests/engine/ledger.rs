@@ -451,7 +451,7 @@ fn everything_shown() -> String {
     world.send_text(member, "1");
     whole_turn(&mut world);
     let url = fanline::backplane::url::Url::parse("redis://127.0.0.1:1").unwrap();
-    let target = fanline::backplane::Target { url, prefix: "x:".into() };
+    let target = fanline::backplane::Target { url, prefix: "x:".into(), protocol: Default::default() };
     world.engine.share(fanline::backplane::Backplane::new(target, &Limits::default(), 7));
     scrape(&mut world, "")
 }

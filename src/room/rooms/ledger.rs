@@ -1,8 +1,9 @@
 //! What the ledger knows of rooms: of which class each is, and which are the busiest.
 
 use super::Rooms;
-use crate::ledger::Ledger;
 use crate::ledger::snapshot::BusyRoom;
+use crate::ledger::{End, Ledger};
+use crate::planted::{Fault, is_planted};
 
 impl Rooms {
     /// The ledger of all deliveries.
@@ -28,6 +29,13 @@ impl Rooms {
     pub(super) fn displace(&mut self, key: u32) {
         if let Some(room) = self.rooms.get_mut(key as usize) {
             self.ledger.displace(&mut room.standing);
+        }
+    }
+
+    /// A member leaves that was still to be sent so many.
+    pub(super) fn end_with_member(&mut self, owed: u64) {
+        if !is_planted(Fault::DeliveryForgotten) {
+            self.ledger.end(End::Gone, owed);
         }
     }
 
