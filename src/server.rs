@@ -245,7 +245,7 @@ impl Builder {
         self
     }
 
-    /// Says whether the times of deliveries and of the loop are taken, which costs a few in a thousand of the processor's
+    /// Says whether the times of deliveries and of the loop are taken, which costs one to three hundredths of the processor's
     /// time; they are unless told otherwise.
     pub fn ledger(mut self, ledger: bool) -> Self {
         self.rules.ledger = ledger;
