@@ -27,37 +27,53 @@ impl Script {
     }
 }
 
-/// Publishes once: numbers a message, keeps it, and says so to all nodes; what came with the same key before is only
-/// told where it stands. Returns the position, and whether it had been there; or 2, and nothing is done, where the
-/// publication that is to stand before it has not come yet.
+/// Numbers a message, keeps it, and says so to all nodes: a function that scripts call. Returns epoch and offset.
+///
+/// Keys: the room's state, its stream.
+/// Arguments: the channel; and of the function, what the message is and whose, its payload, how many the stream keeps (as
+/// many as before, where that is empty), for how many milliseconds the room is remembered, and how many a stream keeps of
+/// which nobody has said.
+macro_rules! append {
+    () => {
+        "\
+local function append(what, payload, kept, age, least)
+  local time = redis.call('TIME')
+  local epoch = redis.call('HGET', KEYS[1], 'epoch')
+  if not epoch then
+    epoch = time[1] .. string.format('%06d', time[2])
+    redis.call('HSET', KEYS[1], 'epoch', epoch, 'offset', 0)
+    redis.call('DEL', KEYS[2])
+  end
+  local offset = string.format('%.0f', redis.call('HINCRBY', KEYS[1], 'offset', 1))
+  local stamp = time[1] .. string.format('%03d', math.floor(time[2] / 1000)) .. ' ' .. what
+  if kept == '' then kept = redis.call('HGET', KEYS[1], 'keep') or least else redis.call('HSET', KEYS[1], 'keep', kept) end
+  redis.call('XADD', KEYS[2], 'MAXLEN', kept, offset .. '-0', 's', stamp, 'p', payload)
+  redis.call('PEXPIRE', KEYS[1], age)
+  redis.call('PEXPIRE', KEYS[2], age)
+  redis.call('PUBLISH', ARGV[1], epoch .. ' ' .. offset .. ' ' .. stamp .. '\\n' .. payload)
+  return epoch, offset
+end
+"
+    };
+}
+/// Publishes once; what came with the same key before is only told where it stands. Returns the position, and whether it
+/// had been there; or 2, and nothing is done, where the publication that is to stand before it has not come yet.
 ///
 /// Keys: the room's state, its stream, the publication's idempotency key, and that of the one before, if there is one
 /// on its way.
-/// Arguments: the channel, what the message is and whose, its payload, how many the stream keeps (as many as before, where
-/// that is empty), for how many milliseconds the room and the idempotency key are remembered, and how many a stream keeps
-/// of which nobody has said.
-pub(super) const PUBLISH: &str = "\
+/// Arguments: the channel, what the message is and whose, its payload, how many the stream keeps, for how many
+/// milliseconds the room and the idempotency key are remembered, and how many a stream keeps of which nobody has said.
+pub(super) const PUBLISH: &str = concat!(
+    append!(),
+    "\
 local known = redis.call('GET', KEYS[3])
 if known then return {known, 1} end
 if KEYS[4] and redis.call('EXISTS', KEYS[4]) == 0 then return {'', 2} end
-local time = redis.call('TIME')
-local epoch = redis.call('HGET', KEYS[1], 'epoch')
-if not epoch then
-  epoch = time[1] .. string.format('%06d', time[2])
-  redis.call('HSET', KEYS[1], 'epoch', epoch, 'offset', 0)
-  redis.call('DEL', KEYS[2])
-end
-local offset = string.format('%.0f', redis.call('HINCRBY', KEYS[1], 'offset', 1))
-local stamp = time[1] .. string.format('%03d', math.floor(time[2] / 1000)) .. ' ' .. ARGV[2]
-local kept = ARGV[4]
-if kept == '' then kept = redis.call('HGET', KEYS[1], 'keep') or ARGV[7] else redis.call('HSET', KEYS[1], 'keep', kept) end
-redis.call('XADD', KEYS[2], 'MAXLEN', kept, offset .. '-0', 's', stamp, 'p', ARGV[3])
-redis.call('PEXPIRE', KEYS[1], ARGV[5])
-redis.call('PEXPIRE', KEYS[2], ARGV[5])
+local epoch, offset = append(ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[7])
 redis.call('SET', KEYS[3], epoch .. ':' .. offset, 'PX', ARGV[6])
-redis.call('PUBLISH', ARGV[1], epoch .. ' ' .. offset .. ' ' .. stamp .. '\\n' .. ARGV[3])
 return {epoch .. ':' .. offset, 0}
-";
+"
+);
 
 /// Reads a page of what came after a publication, or of the latest ones where that is not known here. Returns the
 /// epoch, the offset of the latest, and offset, stamp and payload of each.
