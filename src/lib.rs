@@ -89,7 +89,7 @@ pub use room::encoding::{Encoding, Publication};
 pub use room::join::{Join, JoinError, Joined};
 pub use room::log::{Keep, Lag};
 pub use room::position::{Position, Start};
-pub use room::presence::Presence;
+pub use room::presence::{Census, Presence, Roster};
 pub use room::publish::{NotPublished, Published, Ticket};
 pub use server::{Builder, Handle, HandleError, Server};
 pub use ws::close::{CloseCode, CloseReason, InvalidClose};

@@ -218,6 +218,14 @@ limits! {
         "Length of a turn above which the server is not ready for a while: who comes would wait as long.";
     ready_lag_age: Time = 10_000,
         "That while, and as long again at the most.";
+    presence_grace: Time = 5_000,
+        "Time for a user whose last connection has gone to come back, as after a reload of a page, without a notice of either.";
+    presence_leaving_max: Count = 16_384,
+        "Users in that time at once, where there is no backplane; past it the first of them has left.";
+    presence_lease: Time = 30_000,
+        "Time after which the users of a node are gone that other nodes have not heard of; it says that it is there every third of it.";
+    presence_pending_max: Count = 256,
+        "Changes of presence on their way to Redis at once, each of one room, and as many questions; changes wait their turn, questions are answered 503.";
     backplane_connect_deadline: Time = 2_000,
         "Time for Redis to take a connection and its greeting.";
     backplane_reply_deadline: Time = 3_000,
@@ -357,6 +365,8 @@ impl Limits {
                 self.backplane_pending_bytes_max < self.message_bytes_max,
                 "backplane_pending_bytes_max is below message_bytes_max",
             ),
+            (self.presence_lease.as_millis() < 300, "presence_lease is below 300ms"),
+            (self.presence_pending_max == 0, "presence_pending_max is 0"),
             (self.read_budget == 0, "read_budget is 0"),
             (self.inflate_budget == 0, "inflate_budget is 0"),
             (self.frame_budget == 0, "frame_budget is 0"),

@@ -1,11 +1,11 @@
-//! The rooms over plain HTTP: history, polls, events, publishing, and who is there.
+//! The rooms over plain HTTP: history, polls, events, publishing.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::route::Route;
-use super::{App, key};
+use super::{App, key, presence};
 use crate::auth::{Right, Visitor};
 use crate::{Exchange, Message, NotPublished, Position, Published, Refusal, Reply, Request, Response, Start};
 
@@ -13,7 +13,7 @@ use crate::{Exchange, Message, NotPublished, Position, Published, Refusal, Reply
 const PAGE: usize = 100;
 
 /// Said where opening a shared room has taken too long.
-const OPENING: Refusal = Refusal::Unavailable("the room could not be opened in time");
+pub(super) const OPENING: Refusal = Refusal::Unavailable("the room could not be opened in time");
 
 /// What is asked of which room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ fn number(request: &Request<'_>, name: &str) -> Result<Option<usize>, Refusal> {
     number.map(Some).ok_or(Refusal::Malformed("last, limit and wait are whole numbers"))
 }
 
-fn limit(exchange: &Exchange<'_>) -> Result<usize, Refusal> {
+pub(super) fn limit(exchange: &Exchange<'_>) -> Result<usize, Refusal> {
     let limit = number(exchange.request(), "limit")?.unwrap_or(PAGE);
     let max = exchange.limits().page_entries_max;
     if limit == 0 { Err(Refusal::Malformed("limit is at least 1")) } else { Ok(limit.min(max)) }
@@ -83,8 +83,8 @@ impl App {
         let is_read = matches!(request.method(), "GET" | "HEAD");
         match (target, is_read) {
             (Target::List, true) => list(exchange, &visitor),
-            (Target::Info(room), true) => info(exchange, room, self.route_of(room).ok(), &visitor),
-            (Target::Presence(room), true) => presence(exchange, room, &visitor),
+            (Target::Info(room), true) => presence::info(exchange, room, self.route_of(room).ok(), &visitor),
+            (Target::Presence(room), true) => presence::users(exchange, room, &visitor),
             (Target::Messages(room), true) => messages(exchange, room, self.route_of(room)?, &visitor),
             (Target::Events(room), true) => {
                 let route = self.route_of(room)?;
@@ -117,7 +117,7 @@ impl App {
 }
 
 /// Makes the room if there is none of this name, and gives it what its route says of it.
-fn prepare(exchange: &mut Exchange<'_>, room: &str, route: &Route) -> Result<(), Refusal> {
+pub(super) fn prepare(exchange: &mut Exchange<'_>, room: &str, route: &Route) -> Result<(), Refusal> {
     if let Some(dialect) = route.dialect_of(room)? {
         exchange.speak(room, dialect);
     }
@@ -125,18 +125,6 @@ fn prepare(exchange: &mut Exchange<'_>, room: &str, route: &Route) -> Result<(),
     exchange.rooms().set_lag(room, route.lag);
     exchange.classify(room, &route.pattern.to_string());
     Ok(())
-}
-
-fn room_json(exchange: &mut Exchange<'_>, room: &str) -> Option<Value> {
-    let info = exchange.rooms().info(room)?;
-    Some(json!({
-        "room": &*info.name,
-        "members": info.members,
-        "users": info.users,
-        "position": info.position.to_string(),
-        "history": info.history,
-        "skipped": info.skipped,
-    }))
 }
 
 fn list(exchange: &mut Exchange<'_>, visitor: &Visitor) -> Result<Reply, Refusal> {
@@ -151,43 +139,9 @@ fn list(exchange: &mut Exchange<'_>, visitor: &Visitor) -> Result<Reply, Refusal
     let page: Vec<_> = seen.by_ref().take(limit).collect();
     let more = is_cut || seen.next().is_some();
     let next = more.then(|| page.last().map_or_else(|| names[max - 1].clone(), |name| (*name).clone()));
-    let rooms: Vec<Value> = page.iter().filter_map(|name| room_json(exchange, name)).collect();
+    let rooms: Vec<Value> =
+        page.iter().filter_map(|name| presence::room_json(exchange, name, None)).collect();
     Ok(Response::json(200, &json!({ "rooms": rooms, "next": next.as_deref() })).into())
-}
-
-fn info(
-    exchange: &mut Exchange<'_>,
-    room: &str,
-    route: Option<&Route>,
-    visitor: &Visitor,
-) -> Result<Reply, Refusal> {
-    visitor.check(Right::Join, room)?;
-    if let Some(route) = route.filter(|_| exchange.is_shared()) {
-        // It may be on other nodes alone.
-        prepare(exchange, room, route)?;
-    }
-    if exchange.is_opening(room) {
-        return Err(OPENING);
-    }
-    let info = room_json(exchange, room).ok_or(Refusal::NotFound)?;
-    Ok(Response::json(200, &info).into())
-}
-
-fn presence(exchange: &mut Exchange<'_>, room: &str, visitor: &Visitor) -> Result<Reply, Refusal> {
-    visitor.check(Right::Presence, room)?;
-    let request = exchange.request();
-    let (limit, after) = (limit(exchange)?, request.query_value("after"));
-    let members = exchange.rooms().info(room).ok_or(Refusal::NotFound)?.members;
-    let mut users: Vec<Value> = Vec::new();
-    let mut next = None;
-    if let Some(roll) = exchange.rooms().roll(room) {
-        let mut entries = roll.users(after.as_deref());
-        users.extend(
-            entries.by_ref().take(limit).map(|(user, count)| json!({ "user": user, "connections": count })),
-        );
-        next = entries.next().and_then(|_| users.last().map(|last| last["user"].clone()));
-    }
-    Ok(Response::json(200, &json!({ "room": room, "members": members, "users": users, "next": next })).into())
 }
 
 /// A page of history, or what has come since; with `wait`, the answer may take until something comes.
@@ -273,7 +227,10 @@ fn published(
     target: Target<'_>,
     outcome: Result<Published, NotPublished>,
 ) -> Result<Reply, Refusal> {
-    let Target::Messages(room) = target else { return Err(Refusal::NotFound) };
+    let Target::Messages(room) = target else {
+        // A question has been asked, and there is no answer.
+        return Err(Refusal::Unavailable(outcome.err().unwrap_or(NotPublished::Away).reason()));
+    };
     let members = exchange.rooms().members(room);
     match outcome {
         Err(NotPublished::Pending(ticket)) => Ok(Reply::Pending(ticket)),

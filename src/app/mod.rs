@@ -4,6 +4,7 @@ mod api;
 mod envelope;
 mod files;
 mod key;
+mod presence;
 mod route;
 mod time;
 

@@ -369,7 +369,7 @@ mod tests {
                     self.backplane.connecting(line, self.now_ms);
                     self.backplane.connected(line, self.now_ms);
                     let replies = self.said(line).matches("CLIENT").count();
-                    let replies = replies + if line.purpose == Purpose::Commands { 2 } else { 0 };
+                    let replies = replies + if line.purpose == Purpose::Commands { 4 } else { 0 };
                     self.tell(line, &"+OK\r\n".repeat(replies));
                 }
             }
@@ -434,7 +434,11 @@ mod tests {
             let answers = events.filter_map(|event| match event {
                 Event::Answered(_, _, Ok(published)) => Some(published.position.to_string()),
                 Event::Answered(_, _, Err(error)) => Some(error.to_string()),
-                Event::Begin(..) | Event::Append { .. } | Event::Ready(_) => None,
+                Event::Begin(..)
+                | Event::Append { .. }
+                | Event::Ready(_)
+                | Event::Counted(..)
+                | Event::Listed(..) => None,
             });
             answers.collect()
         }

@@ -43,7 +43,7 @@ impl Backplane {
         // Of a cluster's servers it is known which are primaries; where one Redis has several hosts, one of them is.
         let asks_role = self.cluster.is_none() && self.seeds.len() > 1 && line.purpose == Purpose::Commands;
         let scripts = match line.purpose {
-            Purpose::Commands => vec![&self.publish, &self.read],
+            Purpose::Commands => vec![&self.publish, &self.read, &self.presence.seat, &self.presence.list],
             Purpose::News => Vec::new(),
         };
         self.shards[line.shard][line.purpose].greet((&self.target.url, asks_role), &name, &scripts, now_ms);
@@ -92,8 +92,10 @@ impl Backplane {
         if matches!(shard[line.purpose].phase, Phase::Down { .. }) {
             return;
         }
+        let unanswered = std::mem::take(&mut shard[line.purpose].expected);
         shard[line.purpose].give_up(&self.limits, random, now_ms);
         shard.deaf_since_ms = None;
+        unanswered.iter().for_each(|waiting| self.lose_presence(&waiting.expected));
         match line.purpose {
             Purpose::Commands => {
                 self.stop_sending(line.shard);
@@ -110,6 +112,7 @@ impl Backplane {
             Purpose::Commands => {
                 self.want_topology(now_ms);
                 self.send_pending(now_ms);
+                self.renew_presence(line.shard, now_ms);
                 self.read_rooms(line.shard, now_ms);
             }
             Purpose::News => self.subscribe_all(line.shard),

@@ -59,6 +59,10 @@ pub(super) enum Expected {
     Published(u64),
     /// A page of a room's publications: the number of the reading, and the shard that counts it.
     Read(Arc<str>, u64, usize),
+    /// What this node has said of the presence in a room.
+    Seated(Arc<str>),
+    /// A page of a room's users, by the number of the question.
+    Listed(u64),
     /// What nobody but this node was told.
     Canary,
     /// Something that is asked of a Channels layer.

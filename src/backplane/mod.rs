@@ -14,6 +14,7 @@ mod connect;
 mod line;
 mod news;
 mod post;
+mod presence;
 mod redirect;
 mod resp;
 mod rooms;
@@ -33,6 +34,7 @@ use line::{Asked, Expected, Phase, State, refuse_replica};
 pub use line::{Line, Purpose};
 pub use post::Author;
 use post::Post;
+use presence::Book;
 use redirect::Redirection;
 use resp::{Reply, command};
 use rooms::Entry;
@@ -44,6 +46,7 @@ use url::{Server, Url};
 use crate::id::ConnId;
 use crate::limits::Limits;
 use crate::room::position::Position;
+use crate::room::presence::{Census, Roster};
 use crate::room::publish::{NotPublished, Published, Ticket};
 
 /// What a publication is.
@@ -79,6 +82,10 @@ pub enum Event {
     Ready(Arc<str>),
     /// What has become of a publication, for the connection that waits to be told.
     Answered(ConnId, Ticket, Result<Published, NotPublished>),
+    /// What is known of a room beyond this node, as far as it has changed.
+    Counted(Arc<str>, Census),
+    /// Who is in a room, for the connection that waits for it; nothing where Redis does not say.
+    Listed(ConnId, Option<Box<Roster>>),
 }
 
 /// Where the backplane is, and what its keys begin with.
@@ -118,6 +125,7 @@ pub struct Backplane {
     /// When rooms are touched the next time.
     touch_due_ms: u64,
     post: Post,
+    presence: Book,
     events: VecDeque<Event>,
     /// When the next canaries are sent.
     canary_due_ms: u64,
@@ -145,6 +153,7 @@ impl Backplane {
             readings: 0,
             touch_due_ms: 0,
             post: Post::default(),
+            presence: Book::new(is_cluster),
             events: VecDeque::new(),
             canary_due_ms: 0,
             random: node | 1,
@@ -260,6 +269,7 @@ impl Backplane {
             }
             if is_of_the_line(error, &waiting.expected) {
                 // What has not been answered is asked again on the next line, under the same keys.
+                self.lose_presence(&waiting.expected);
                 return Err(String::from_utf8_lossy(error).into_owned());
             }
         }
@@ -284,6 +294,8 @@ impl Backplane {
                 self.shards[line.shard].deaf_since_ms.get_or_insert(now_ms);
             }
             Expected::Published(number) => self.hear_published(number, reply, now_ms),
+            Expected::Seated(room) => self.hear_seated(&room, reply, now_ms)?,
+            Expected::Listed(number) => self.hear_listed(number, reply),
             Expected::Read(room, reading, shard) => {
                 self.hear_page(shard, (&room, reading), reply, now_ms)?;
             }
@@ -342,7 +354,9 @@ impl Backplane {
         let shards = self.shards.iter().enumerate();
         let lines = shards.map(|(at, shard)| shard.due_ms(&self.limits, self.wants_news(at)));
         let cluster = self.cluster.as_ref().map(|cluster| cluster.due_ms());
-        lines.chain(cluster).chain([self.post.due_ms()]).fold(self.canary_due_ms, u64::min)
+        let presence = self.presence.due_ms(self.limits.presence_pending_max);
+        let due = lines.chain(cluster).chain([self.post.due_ms(), presence]);
+        due.fold(self.canary_due_ms, u64::min)
     }
 
     /// Whether what is published goes round: a canary has come back a moment ago.
@@ -353,7 +367,8 @@ impl Backplane {
     /// Bytes of memory taken up, about.
     pub fn held(&self) -> usize {
         let cluster = self.cluster.as_ref().map_or(0, |cluster| cluster.held());
-        self.shards.iter().map(Shard::held).sum::<usize>() + self.post.held() + cluster
+        let lines: usize = self.shards.iter().map(Shard::held).sum();
+        lines + self.post.held() + self.presence.held() + cluster
     }
 
     /// The next event.
@@ -428,7 +443,7 @@ mod tests {
             self.backplane.connected(line, self.now_ms);
             let greeting = self.said(line);
             assert!(greeting.starts_with("CLIENT SETNAME fanline-0000000000000007"), "{greeting}");
-            let replies = if line == COMMANDS { 3 } else { 1 };
+            let replies = if line == COMMANDS { 5 } else { 1 };
             self.reply(line, &"+OK\r\n".repeat(replies));
         }
 
@@ -482,6 +497,8 @@ mod tests {
                 Event::Ready(_) => "ready".to_owned(),
                 Event::Answered(_, _, Ok(published)) => format!("at {}", published.position),
                 Event::Answered(_, _, Err(error)) => error.to_string(),
+                Event::Counted(_, census) => format!("{} users", census.users),
+                Event::Listed(_, roster) => format!("{roster:?}"),
             };
             events.map(word).collect()
         }
@@ -577,7 +594,7 @@ mod tests {
             stage.backplane.connected(COMMANDS, stage.now_ms);
             assert!(stage.said(COMMANDS).starts_with("ROLE CLIENT SETNAME"));
             let role = list(&[bulk(role)]);
-            stage.reply(COMMANDS, &format!("{role}{}", "+OK\r\n".repeat(3)));
+            stage.reply(COMMANDS, &format!("{role}{}", "+OK\r\n".repeat(5)));
         };
         assert!(!stage.backplane.wants(NEWS, stage.now_ms), "not before it is known to be the primary");
         greet(&mut stage, "slave");

@@ -199,9 +199,9 @@ impl Backplane {
         };
         let conn = conn.map_or("-".to_owned(), |id| format!("{:x}", id.to_bits()));
         let origin = format!("{letter} {:x} {conn} {number:x}", self.node);
-        let least = self.limits.backplane_log_min;
-        let kept = keep.map_or(String::new(), |keep| keep.messages.max(least).to_string());
-        let (least, age) = (least.to_string(), self.room_age(keep.unwrap_or_default()).to_string());
+        let kept = keep.map_or(String::new(), |keep| self.kept(keep).to_string());
+        let least = self.limits.backplane_log_min.to_string();
+        let age = self.room_age(keep.unwrap_or_default()).to_string();
         let key_age = self.limits.idempotency_age.as_millis().max(1).to_string();
         let mut written = Vec::with_capacity(payload.len() + 512);
         word(&mut written, self.key("state", room).as_bytes());
@@ -318,6 +318,11 @@ impl Backplane {
     /// How many publications have failed that nobody asked about, since it was asked the last time.
     pub fn take_failed(&mut self) -> u64 {
         std::mem::take(&mut self.post.failed)
+    }
+
+    /// How many publications Redis keeps of a room.
+    pub(super) fn kept(&self, keep: Keep) -> usize {
+        keep.messages.max(self.limits.backplane_log_min)
     }
 
     /// For how many milliseconds Redis remembers a room that nobody uses.

@@ -35,6 +35,10 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    pub(super) fn keep(&self) -> Keep {
+        self.keep
+    }
+
     /// It is not in a shard's news any more.
     pub(super) fn unsubscribe(&mut self, shard: usize) {
         if self.listens_at == Some(shard) {
@@ -91,6 +95,7 @@ impl Backplane {
             touched_ms: now_ms,
         };
         let channel = self.channel(&room);
+        self.look_again(&room, now_ms);
         self.rooms.insert(room, entry);
         if let Some(shard) = listens_at {
             let is_cluster = self.cluster.is_some();
@@ -240,7 +245,8 @@ impl Backplane {
             return Ok(());
         }
         let unread = || "a room cannot be read".to_owned();
-        let [epoch, offset, entries] = reply.list() else { return Err(unread()) };
+        let [epoch, offset, entries, rest @ ..] = reply.list() else { return Err(unread()) };
+        let is_listed = rest.first().and_then(Reply::number) == Some(1);
         let number_of = |reply: &Reply| reply.number().filter(is_offset).ok_or_else(unread);
         let (epoch, latest) = (epoch.number().ok_or_else(unread)?, number_of(offset)?);
         let entries = entries.list();
@@ -279,6 +285,9 @@ impl Backplane {
         } else if !entry.is_ready {
             entry.is_ready = true;
             self.events.push_back(Event::Ready(room.clone()));
+            if is_listed {
+                self.watch(room, now_ms);
+            }
         }
         self.read_rooms(shard, now_ms);
         Ok(())

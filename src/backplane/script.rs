@@ -27,7 +27,7 @@ impl Script {
     }
 }
 
-/// Numbers a message, keeps it, and says so to all nodes: a function that scripts call. Returns epoch and offset.
+/// Numbers a message, keeps it, and says so to all nodes: a function that other scripts call. Returns epoch and offset.
 ///
 /// Keys: the room's state, its stream.
 /// Arguments: the channel; and of the function, what the message is and whose, its payload, how many the stream keeps (as
@@ -56,6 +56,8 @@ end
 "
     };
 }
+pub(super) use append;
+
 /// Publishes once; what came with the same key before is only told where it stands. Returns the position, and whether it
 /// had been there; or 2, and nothing is done, where the publication that is to stand before it has not come yet.
 ///
@@ -76,7 +78,7 @@ return {epoch .. ':' .. offset, 0}
 );
 
 /// Reads a page of what came after a publication, or of the latest ones where that is not known here. Returns the
-/// epoch, the offset of the latest, and offset, stamp and payload of each.
+/// epoch, the offset of the latest, offset, stamp and payload of each, and whether users are listed in the room.
 ///
 /// A room that is not there gets its epoch. One that has another publication than the reader has at the reader's
 /// place, or none yet, has lost some and gets a new epoch: the offsets that follow stand for something else.
@@ -85,7 +87,7 @@ return {epoch .. ':' .. offset, 0}
 /// Arguments: epoch, offset and stamp of the reader's last; how many there are to be where those are not known; how many
 /// publications and bytes make a page; for how many milliseconds the room is remembered.
 pub(super) const READ: &str = "\
-local state = redis.call('HMGET', KEYS[1], 'epoch', 'offset')
+local state = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'listed')
 local epoch, offset, head = state[1], tonumber(state[2] or 0), tonumber(ARGV[2])
 local function renew()
   local time = redis.call('TIME')
@@ -116,7 +118,7 @@ while count < tonumber(ARGV[5]) and bytes < tonumber(ARGV[6]) do
 end
 redis.call('PEXPIRE', KEYS[1], ARGV[7])
 redis.call('PEXPIRE', KEYS[2], ARGV[7])
-return {epoch, string.format('%.0f', offset), found}
+return {epoch, string.format('%.0f', offset), found, state[3] and 1 or 0}
 ";
 
 #[cfg(test)]

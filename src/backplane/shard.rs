@@ -28,6 +28,8 @@ pub(super) struct Shard {
     pub(super) canary_ms: Option<u64>,
     /// Since when canaries have been published and not heard.
     pub(super) deaf_since_ms: Option<u64>,
+    /// When all nodes that live have renewed their leases, since it serves again: then what is over may be cleared away.
+    pub(super) settles_ms: u64,
 }
 
 impl Shard {
@@ -43,6 +45,7 @@ impl Shard {
             canary_tags: 0,
             canary_ms: None,
             deaf_since_ms: None,
+            settles_ms: 0,
         }
     }
 

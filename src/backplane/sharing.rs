@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::channels::{Dialect, Layer};
 use super::url::Server;
 use super::{Author, Backplane, Event, Kind, Line, Target};
+use crate::id::ConnId;
 use crate::limits::Limits;
 use crate::room::log::Keep;
 use crate::room::publish::{NotPublished, Ticket};
@@ -203,6 +204,40 @@ impl Sharing {
         match self {
             Sharing::Nodes(backplane) => backplane.publish((room, keep), said, author, key, now_ms),
             Sharing::Layer(layer) => layer.publish((room, keep.is_some()), said, (author, user), key, now_ms),
+        }
+    }
+
+    /// Whether all nodes together list who is in the rooms; a Channels layer knows nothing of that.
+    pub fn lists_together(&self) -> bool {
+        matches!(self, Sharing::Nodes(_))
+    }
+
+    /// A user has so many connections in a room here now, none when the last has gone; and whether it is announced.
+    pub fn seat(&mut self, room: &Arc<str>, user: &Arc<str>, seat: (u32, bool), now_ms: u64) {
+        if let Sharing::Nodes(backplane) = self {
+            backplane.seat(room, user, seat, now_ms);
+        }
+    }
+
+    /// Somebody has come or gone in a room.
+    pub fn noticed(&mut self, room: &Arc<str>, now_ms: u64) {
+        if let Sharing::Nodes(backplane) = self {
+            backplane.noticed(room, now_ms);
+        }
+    }
+
+    /// Tells Redis what is due of who is in the rooms, with how many members each has here.
+    pub fn tell_presence(&mut self, now_ms: u64, members: impl Fn(&str) -> usize) {
+        if let Sharing::Nodes(backplane) = self {
+            backplane.tell_presence(now_ms, members);
+        }
+    }
+
+    /// Asks who is in a room, for a connection that waits for it, as far as Redis can be asked.
+    pub fn ask_who(&mut self, room: &str, page: (&str, usize), asker: ConnId, now_ms: u64) -> Option<Ticket> {
+        match self {
+            Sharing::Nodes(backplane) => backplane.ask_who(room, page, asker, now_ms),
+            Sharing::Layer(_) => None,
         }
     }
 

@@ -17,6 +17,7 @@ use crate::proxy::networks::Hop;
 use crate::room::join::JoinError;
 use crate::room::log::Keep;
 use crate::room::position::Start;
+use crate::room::presence::Roster;
 use crate::room::publish::{NotPublished, Post, Published, Ticket};
 use crate::room::rooms::Rooms;
 use crate::timer::Tick;
@@ -31,6 +32,7 @@ pub struct Exchange<'a> {
     pub(super) body: &'a [u8],
     pub(super) has_waited: bool,
     pub(super) told: Option<Result<Published, NotPublished>>,
+    pub(super) roster: Option<&'a Roster>,
     pub(super) expires: Tick,
     pub(super) shared: &'a mut Shared,
 }
@@ -47,8 +49,8 @@ pub enum Reply {
         /// How long, at most.
         time: Duration,
     },
-    /// None yet: the handler is asked again when the backplane has answered what it has published, and finds the answer in
-    /// [`Exchange::outcome`].
+    /// None yet: the handler is asked again when the backplane has answered what it has published or asked, and finds the
+    /// answer in [`Exchange::outcome`] or [`Exchange::roster`].
     Pending(Ticket),
     /// What is published in a room, as server-sent events, until the client goes (HTML §9.2).
     Events {
@@ -114,10 +116,22 @@ impl<'a> Exchange<'a> {
         self.shared.is_draining
     }
 
-    /// What has become of what this request has published, where that took the backplane's answer. The body is not there
-    /// any more.
+    /// What has become of what this request has published, where that took the backplane's answer; and that there is no
+    /// answer to what it has asked. The body is not there any more.
     pub fn outcome(&self) -> Option<Result<Published, NotPublished>> {
         self.told
+    }
+
+    /// Asks who is in a room, over all nodes: so many users at most, and one more if there is one, in the order of their
+    /// names after `after`. The reply is then [`Reply::Pending`]; `None` where rooms are not shared, or the backplane
+    /// cannot be asked.
+    pub fn ask_who(&mut self, room: &str, after: &str, limit: usize) -> Option<Ticket> {
+        self.shared.ask_who(room, (after, limit), self.id)
+    }
+
+    /// Who is in the room that this request has asked about.
+    pub fn roster(&self) -> Option<&'a Roster> {
+        self.roster
     }
 
     /// Whether a room is shared with other nodes and not open yet. Then whatever is answered now is not sent: the handler
@@ -129,6 +143,11 @@ impl<'a> Exchange<'a> {
     /// Whether rooms are shared with other nodes.
     pub fn is_shared(&self) -> bool {
         self.shared.is_linked()
+    }
+
+    /// Whether who is in a room is known over all nodes.
+    pub fn lists_together(&self) -> bool {
+        self.shared.lists_together()
     }
 
     /// Whether what is published here reaches all nodes; where there are no others, it does.

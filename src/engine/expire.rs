@@ -24,6 +24,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             }
         }
         self.due = due;
+        self.shared.rooms.release_users();
         self.keep_house();
     }
 

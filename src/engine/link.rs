@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::handler::Handler;
+use super::open::Asked;
 use super::read::context;
 use super::{Engine, Shared, Transport, get};
 use crate::backplane::channels::Dialect;
@@ -88,6 +89,16 @@ impl Shared {
         }
     }
 
+    /// Whether who is in a room is known over all nodes.
+    pub(super) fn lists_together(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.backplane.lists_together())
+    }
+
+    /// Asks who is in a room, over all nodes, for a connection that waits for the answer.
+    pub(super) fn ask_who(&mut self, room: &str, page: (&str, usize), asker: ConnId) -> Option<Ticket> {
+        self.link.as_mut()?.backplane.ask_who(room, page, asker, self.now_ms)
+    }
+
     /// Remembers a publisher that waits until less is on its way.
     pub(super) fn hold(&mut self, id: ConnId) {
         if let Some(link) = &mut self.link {
@@ -129,10 +140,10 @@ impl Shared {
 impl<H: Handler, T: Transport> Engine<H, T> {
     /// Shares the rooms with other nodes from now on; there must be none yet.
     pub fn share(&mut self, backplane: impl Into<Sharing>) {
-        self.shared.rooms.share();
+        let backplane = backplane.into();
+        self.shared.rooms.share(backplane.lists_together());
         let (held, waiting, asked, sampled) = (Vec::new(), HashMap::new(), None, None);
-        self.shared.link =
-            Some(Box::new(Link { backplane: backplane.into(), held, waiting, asked, sampled }));
+        self.shared.link = Some(Box::new(Link { backplane, held, waiting, asked, sampled }));
     }
 
     /// The backplane, for whoever drives its sockets; and the time as it knows it.
@@ -153,7 +164,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         self.shared.rooms.is_any_crowded()
     }
 
-    fn unix_ms(&self, now: Instant) -> u64 {
+    pub(super) fn unix_ms(&self, now: Instant) -> u64 {
         self.shared.start_ms + ms_between(self.start, now)
     }
 
@@ -174,10 +185,19 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             match event {
                 Event::Begin(room, position) => self.begin(&room, position),
                 Event::Append { room, time_ms, kind, author, payload } => {
+                    if let Some(link) = self.shared.link.as_mut().filter(|_| kind == Kind::Notice) {
+                        link.backplane.noticed(&room, self.shared.now_ms);
+                    }
                     self.append(&room, (time_ms, kind), author, &payload);
                 }
                 Event::Ready(room) => self.shared.rooms.opened(&room),
                 Event::Answered(id, ticket, outcome) => self.answered(id, ticket, outcome),
+                Event::Counted(room, census) => self.shared.rooms.set_census(&room, census),
+                Event::Listed(id, roster) => {
+                    let roster = roster.as_deref();
+                    let asked = roster.map_or(Asked::Told(Err(NotPublished::Away)), Asked::Listed);
+                    self.answer_waiting(id, asked);
+                }
             }
         }
         self.release_publishers();
@@ -202,8 +222,12 @@ impl<H: Handler, T: Transport> Engine<H, T> {
                         link.backplane.publish((&room, keep), said, (Author::Server, None), None, now_ms);
                     self.shared.metrics.publications_failed.add(u64::from(sent.is_err()));
                 }
+                Change::Seated { room, user, connections, is_announced } => {
+                    link.backplane.seat(&room, &user, (connections, is_announced), now_ms);
+                }
             }
         }
+        link.backplane.tell_presence(now_ms, |room| self.shared.rooms.members(room));
         self.shared.metrics.publications_failed.add(link.backplane.take_failed());
         self.shared.metrics.queues_full.add(link.backplane.take_full());
     }
@@ -302,7 +326,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
                 peer.queue_flush(&mut self.owing);
                 self.settle(id, aftermath);
             }
-            Stage::Waiting => self.answer_publisher(id, outcome),
+            Stage::Waiting => self.answer_waiting(id, Asked::Told(outcome)),
             Stage::Head
             | Stage::Deciding
             | Stage::Body

@@ -313,7 +313,8 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             return Some(Duration::ZERO);
         }
         let link = self.link_due(now).map(Duration::from_millis);
-        self.wheel.sleep(self.start, now).into_iter().chain(self.relief()).chain(link).min()
+        let leaving = self.shared.rooms.release_in_ms(self.unix_ms(now)).map(Duration::from_millis);
+        self.wheel.sleep(self.start, now).into_iter().chain(self.relief()).chain(link).chain(leaving).min()
     }
 
     /// Carries out a request from outside.

@@ -15,12 +15,13 @@ use crate::outbound::Outbound;
 use crate::room::encoding::Encoding;
 use crate::room::join::{Join, JoinError};
 use crate::room::position::Start;
+use crate::room::presence::Roster;
 use crate::room::publish::{NotPublished, Published};
 use crate::timer::Tick;
 
 /// In which state a request is when it is to be answered.
 #[derive(Clone, Copy)]
-enum Asked<'b> {
+pub(super) enum Asked<'b> {
     /// Its head has just come.
     First,
     /// It has been let in.
@@ -31,6 +32,8 @@ enum Asked<'b> {
     Again { until: Option<Tick>, has_waited: bool },
     /// What it has published has been answered.
     Told(Result<Published, NotPublished>),
+    /// It is known who is in the room.
+    Listed(&'b Roster),
 }
 
 impl From<JoinError> for Response {
@@ -78,11 +81,11 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         }
     }
 
-    /// A request that waited for what it has published is answered.
-    pub(super) fn answer_publisher(&mut self, id: ConnId, outcome: Result<Published, NotPublished>) {
+    /// A request that waited for an answer of the backplane is answered.
+    pub(super) fn answer_waiting(&mut self, id: ConnId, asked: Asked<'_>) {
         let Some(peer) = get(&mut self.peers, id) else { return };
         match peer.conn.take_parked() {
-            Some(parked) if parked.why == Why::Answer => self.answer(id, &parked.head, Asked::Told(outcome)),
+            Some(parked) if parked.why == Why::Answer => self.answer(id, &parked.head, asked),
             Some(parked) => return peer.conn.park(parked),
             None => return,
         }
@@ -134,7 +137,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         let (body, has_waited, until) = match asked {
             Asked::WithBody(body) => (body, false, None),
             Asked::Again { until, has_waited } => (&b""[..], has_waited, until),
-            Asked::Told(_) => (&b""[..], false, None),
+            Asked::Told(_) | Asked::Listed(_) => (&b""[..], false, None),
             Asked::First | Asked::Admitted => (&b""[..], false, None),
         };
         // Whoever asks while connections are being closed is answered with what there is.
@@ -145,8 +148,9 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         let shared = &mut self.shared;
         let expires = Tick::NEVER;
         let told = if let Asked::Told(outcome) = asked { Some(outcome) } else { None };
+        let roster = if let Asked::Listed(roster) = asked { Some(roster) } else { None };
         let mut exchange =
-            Exchange { id, transport, client, request, body, has_waited, told, expires, shared };
+            Exchange { id, transport, client, request, body, has_waited, told, roster, expires, shared };
         exchange.shared.take_asked();
         let reply = self.handler.http(&mut exchange);
         let expires = exchange.expires;

@@ -11,7 +11,7 @@ use super::log::{Lag, Log};
 use super::long::Rest;
 use super::members::{Member, Members};
 use super::position::{Position, Start};
-use super::presence::Roll;
+use super::presence::{Census, Roll};
 use super::press::Press;
 use super::rooms::memory::Held;
 use crate::id::ConnId;
@@ -33,6 +33,8 @@ pub(super) struct Room {
     /// Requests that wait for a publication; woken in one order, so that a simulated run can be replayed.
     pub(super) listeners: BTreeSet<ConnId>,
     pub(super) roll: Option<Box<Roll>>,
+    /// What other nodes have said of it.
+    pub(super) census: Census,
     pub(super) keys: Option<Box<Keys>>,
     /// What happens to slow members.
     pub(super) lag: Lag,
@@ -75,6 +77,7 @@ impl Room {
             heard: Vec::new(),
             listeners: BTreeSet::new(),
             roll: None,
+            census: Census::default(),
             keys: None,
             lag: Lag::Close,
             skipped: 0,

@@ -1,5 +1,6 @@
 //! All rooms: join, leave, publish, and who waits for news.
 
+mod attendance;
 mod handover;
 mod ledger;
 pub mod memory;
@@ -19,7 +20,7 @@ use super::keys::Keys;
 use super::log::{Keep, Lag, Log};
 use super::long::Tally;
 use super::position::Position;
-use super::presence::{Presence, Roll};
+use super::presence::{Census, Presence, Roll};
 use super::press::Press;
 use super::publish::{NotPublished, Post, Published};
 use super::room::Room;
@@ -45,6 +46,8 @@ pub struct RoomInfo {
     pub history: u64,
     /// How many publications slow members were not sent.
     pub skipped: u64,
+    /// What other nodes have said of it, where there are others; at most two thirds of `presence_lease` ago.
+    pub census: Census,
 }
 
 /// The rooms that have members, or history.
@@ -61,6 +64,8 @@ pub struct Rooms {
     released: VecDeque<ConnId>,
     /// Requests that waited for a publication that has come, or long enough; the first to be told in front.
     woken: VecDeque<ConnId>,
+    /// Users without connections that may still come back: until when, in which room, and who.
+    leaving: BTreeSet<(u64, usize, Arc<str>)>,
     /// Publishers that wait until it is known which process publishes.
     frozen: Vec<ConnId>,
     hold: Hold,
@@ -71,6 +76,8 @@ pub struct Rooms {
     held: Held,
     /// What has become of rooms that other nodes have to do with; `None` where there are no others.
     changes: Option<Vec<Change>>,
+    /// All nodes together list who is in the rooms.
+    lists_together: bool,
     /// Long publications, those that only slow members still have, too.
     tally: Tally,
     ledger: Ledger,
@@ -88,6 +95,7 @@ impl Rooms {
             crowded: 0,
             released: VecDeque::new(),
             woken: VecDeque::new(),
+            leaving: BTreeSet::new(),
             frozen: Vec::new(),
             hold: Hold::Ours,
             next_epoch: first_epoch,
@@ -95,6 +103,7 @@ impl Rooms {
             swept: 0,
             held: Held::default(),
             changes: None,
+            lists_together: false,
             tally: Tally::default(),
             ledger: Ledger::new(limits),
             limits: limits.clone(),
@@ -141,6 +150,7 @@ impl Rooms {
             position: room.log.position(),
             history: room.log.history_len(),
             skipped: room.skipped,
+            census: room.census,
         })
     }
 
@@ -151,7 +161,7 @@ impl Rooms {
         self.order.range::<str, _>((from, Unbounded)).take_while(move |name| name.starts_with(prefix))
     }
 
-    /// The users of a room.
+    /// The users of a room, on this node.
     pub fn roll(&self, name: &str) -> Option<&Roll> {
         self.get(name)?.roll.as_deref()
     }
@@ -197,13 +207,13 @@ impl Rooms {
         }
         room.log.age(self.now_ms);
         let (slot, mut joined) = room.enter(conn, join, join.wire(deflate), &mut self.ledger);
-        let notice = match join.presence {
+        let shift = match join.presence {
             Presence::Hidden => None,
             Presence::Listed(_) | Presence::Announced(_) => {
                 room.roll.get_or_insert_default().enter(slot, join.presence.clone())
             }
         };
-        self.announce(key, notice);
+        self.attend(key, shift);
         if !joined.is_behind {
             // Of its own coming it need not be told.
             let room = &mut self.rooms[key];
@@ -273,23 +283,11 @@ impl Rooms {
             return;
         }
         room.left_ms = self.now_ms;
-        let notice = room.roll.as_mut().and_then(|roll| roll.go(membership.slot as usize));
+        let shift = room.roll.as_mut().and_then(|roll| roll.go(membership.slot as usize));
         self.end_with_member(owed);
-        self.announce(key, notice);
+        self.attend(key, shift);
         self.charge(key);
         self.free_if_deserted(key);
-    }
-
-    /// Publishes what the server itself has to say.
-    fn announce(&mut self, key: usize, notice: Option<String>) {
-        let Some(notice) = notice else { return };
-        if self.changes.is_some() {
-            let name = self.rooms[key].name.clone();
-            self.note(|| Change::Announced(name, notice));
-        } else {
-            // Where nobody is left to be told, or the walk is far behind, nothing is lost that presence does not say.
-            let _ = self.append(key, Message::Text(&notice), true, None, None);
-        }
     }
 
     /// Appends a message to a room's log for all its members, and for those who come while it is history.

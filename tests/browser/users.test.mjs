@@ -13,6 +13,9 @@ const SECRET = "a secret of the tests, of at least 32 bytes";
 process.env.PAGE_TEST_SECRET = SECRET;
 
 const room = ({ presence = "off", anonymous = "allow" }) => `
+[limits]
+presence_grace = "300ms"
+
 [auth]
 anonymous = "${anonymous}"
 

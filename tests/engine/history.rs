@@ -225,5 +225,42 @@ fn row_51_presence_is_one_entry_for_a_user_and_gone_with_its_last_connection() {
     // A silent death: nothing comes any more, and nothing says so.
     world.pass(Duration::from_secs(41));
     assert!(world.is_gone(b));
+    assert_eq!(users(&world), [("ann".to_owned(), 0)], "it may come back");
+    world.pass(Duration::from_secs(5));
     assert_eq!(users(&world), []);
+}
+
+#[test]
+fn row_51_who_reloads_a_page_makes_no_notices_and_who_stays_away_makes_one_in_time() {
+    let mut world = World::new(Limits { presence_leaving_max: 2, ..Limits::default() });
+    let watcher = world.open("/kept");
+    let told = |world: &mut World| {
+        world.turn();
+        let texts = world.texts(watcher).into_iter();
+        texts.filter(|text| text.starts_with('{')).collect::<Vec<String>>()
+    };
+    let mut ann = world.open("/kept?user=ann");
+    assert_eq!(told(&mut world), [r#"{"join":"ann"}"#]);
+    for _ in 0..3 {
+        world.end(ann);
+        world.turn();
+        world.pass(Duration::from_secs(4));
+        ann = world.open("/kept?user=ann");
+        assert_eq!(told(&mut world), [""; 0]);
+    }
+    world.end(ann);
+    world.turn();
+    let sleep = world.engine.sleep(world.now).unwrap();
+    assert!(sleep <= Duration::from_secs(5), "it wakes up in time: {sleep:?}");
+    world.pass(Duration::from_secs(5));
+    assert_eq!(told(&mut world), [r#"{"leave":"ann"}"#]);
+    // More than may come back at once: the first of them has left.
+    let crowd = ["bob", "cid", "dan"].map(|user| world.open(&format!("/kept?user={user}")));
+    told(&mut world);
+    for id in crowd {
+        world.end(id);
+    }
+    assert_eq!(told(&mut world), [r#"{"leave":"bob"}"#]);
+    world.pass(Duration::from_secs(5));
+    assert_eq!(told(&mut world), [r#"{"leave":"cid"}"#, r#"{"leave":"dan"}"#]);
 }

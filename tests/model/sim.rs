@@ -38,6 +38,7 @@ impl Sim {
         let log_max = [8_000, 20_000, 120_000][rng.usize(..3)];
         let limits = Limits {
             room_log_bytes_max: log_max,
+            presence_grace: Duration::ZERO,
             idempotency_keys_max: KEYS_MAX,
             idempotency_age: Duration::from_millis(KEYS_MS),
             walk_slice: rng.usize(1..6),

@@ -266,6 +266,8 @@ impl Layer {
             | Expected::Published(_)
             | Expected::Read(..)
             | Expected::Topology
+            | Expected::Seated(_)
+            | Expected::Listed(_)
             | Expected::Canary => {}
             Expected::Role => refuse_replica(reply)?,
         }

@@ -21,15 +21,28 @@ pub enum Change {
     Closed(Arc<str>),
     /// The server has something to say in it.
     Announced(Arc<str>, String),
+    /// A user has so many connections in it here now.
+    Seated {
+        /// The room.
+        room: Arc<str>,
+        /// Whose they are.
+        user: Arc<str>,
+        /// How many; none when the last has gone.
+        connections: u32,
+        /// Whether the others are told when the user comes and goes.
+        is_announced: bool,
+    },
 }
 
 impl Rooms {
     /// For how many milliseconds a room that has been opened stays without anybody.
     const OPENED_MS: u64 = 1_000;
 
-    /// From now on rooms are shared: each is opened before it can be joined.
-    pub fn share(&mut self) {
+    /// From now on rooms are shared: each is opened before it can be joined; and whether all nodes together list who is
+    /// in them.
+    pub fn share(&mut self, lists_together: bool) {
         self.changes.get_or_insert_default();
+        self.lists_together = lists_together;
     }
 
     /// Notes what has become of a room, if rooms are shared at all.
