@@ -35,7 +35,7 @@ pub fn wait_until(what: &str, is_so: impl Fn() -> bool) {
 }
 
 impl Cluster {
-    fn start(primaries: usize, replicas: usize, args: &[&str]) -> Self {
+    pub fn start(primaries: usize, replicas: usize, args: &[&str]) -> Self {
         Self::start_at("--port", primaries, replicas, args)
     }
 
@@ -115,7 +115,7 @@ impl Cluster {
         format!("redis+cluster://{}/", hosts.join(","))
     }
 
-    fn slot(&self, room: &str) -> usize {
+    pub fn slot(&self, room: &str) -> usize {
         self.ask(0, &["cluster", "keyslot", &format!("{{{room}}}")]).parse().unwrap()
     }
 
@@ -126,7 +126,7 @@ impl Cluster {
     }
 
     /// Moves a slot as operators do, some keys at a time.
-    fn migrate(&self, slot: usize, from: usize, to: usize, pause: Duration) {
+    pub fn migrate(&self, slot: usize, from: usize, to: usize, pause: Duration) {
         let slot = slot.to_string();
         let (from_id, to_id) = (self.id(from), self.id(to));
         assert_eq!(self.ask(to, &["cluster", "setslot", &slot, "importing", &from_id]), "OK");

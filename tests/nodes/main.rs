@@ -7,6 +7,7 @@ mod faults;
 mod losses;
 mod node;
 mod one_port;
+mod presence;
 mod redis;
 mod shared;
 mod tls;
