@@ -11,6 +11,7 @@ use fanline::ws::deflate::Inflater;
 use fanline::ws::extension::DeflateParams;
 use fanline::{ConnId, Encoding, Start};
 
+use crate::inbox::{Answer, Inbox, close_code};
 use crate::model::{Item, Model, Reading};
 use crate::net::{Wire, move_bytes};
 
@@ -92,7 +93,7 @@ pub struct Client {
     pub is_reset: Option<bool>,
     /// What it and the server agree on about compression.
     pub deflate: Option<DeflateParams>,
-    bytes: Vec<u8>,
+    inbox: Inbox,
 }
 
 /// What a client does about what it got.
@@ -152,7 +153,7 @@ impl Client {
             is_reset: None,
             resumes: false,
             deflate: None,
-            bytes: Vec::new(),
+            inbox: Inbox::default(),
         }
     }
 
@@ -187,7 +188,7 @@ impl Client {
     fn take(&mut self, most: usize) -> bool {
         let mut wire = self.wire.borrow_mut();
         let len = most.min(wire.to_client.len());
-        move_bytes(&mut wire.to_client, len, |piece| self.bytes.extend_from_slice(piece));
+        move_bytes(&mut wire.to_client, len, |piece| self.inbox.push(piece));
         len > 0
     }
 
@@ -207,24 +208,8 @@ impl Client {
         Some(reactions)
     }
 
-    fn take_until(&mut self, end: &[u8]) -> Option<String> {
-        let at = self.bytes.windows(end.len()).position(|window| window == end)?;
-        let rest = self.bytes.split_off(at + end.len());
-        let mut taken = std::mem::replace(&mut self.bytes, rest);
-        taken.truncate(at);
-        Some(String::from_utf8(taken).unwrap())
-    }
-
     fn response(&mut self) -> Option<Option<Reaction>> {
-        let at = self.bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
-        let head = String::from_utf8(self.bytes[..at].to_vec()).unwrap();
-        let status: u16 = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-        let len: usize = match head.to_ascii_lowercase().split_once("content-length: ") {
-            Some((_, rest)) => rest.split("\r\n").next().unwrap().parse().unwrap(),
-            None => 0,
-        };
-        let body = String::from_utf8(self.bytes.get(at + 4..at + 4 + len)?.to_vec()).unwrap();
-        self.bytes.drain(..at + 4 + len);
+        let Answer { status, head, body } = self.inbox.answer()?;
         if status == 100 {
             return Some(None);
         }
@@ -247,36 +232,36 @@ impl Client {
     }
 
     fn event(&mut self, model: &Model) -> Option<Option<Reaction>> {
-        let event = self.take_until(b"\n\n")?;
-        if event == ":" {
+        let event = self.inbox.event()?;
+        if event.0 == ":" {
             return Some(None);
         }
-        let field = |name: &str| event.lines().filter_map(|line| line.strip_prefix(name)).collect::<Vec<_>>();
-        let data = field("data: ").join("\n");
+        let field = |name: &str| event.field(name);
+        let data = field("data").join("\n");
         if let Some(is_reset) = self.is_reset.take() {
             let reading = &mut self.readings[0];
             if model.is_tight {
                 // It may have been cut short since, but then it must say so.
-                let id = field("id: ")[0].split(':').nth(1).and_then(|offset| offset.parse().ok());
+                let id = field("id")[0].split(':').nth(1).and_then(|offset| offset.parse().ok());
                 let cursor = id.expect("an offset");
-                let says_so = field("event: ") == ["reset"];
-                assert!(says_so || !is_reset && (cursor == reading.cursor || !self.resumes), "{event}");
+                let says_so = field("event") == ["reset"];
+                assert!(says_so || !is_reset && (cursor == reading.cursor || !self.resumes), "{event:?}");
                 (reading.cursor, reading.has_begun) = (cursor, true);
                 return Some(None);
             }
             let position = format!("{}:{}", reading.epoch, reading.cursor);
-            assert_eq!((field("retry: ").len(), field("id: ")), (1, vec![position.as_str()]), "{event}");
-            assert_eq!(field("event: ") == ["reset"], is_reset, "{event}");
+            assert_eq!((field("retry").len(), field("id")), (1, vec![position.as_str()]), "{event:?}");
+            assert_eq!(field("event") == ["reset"], is_reset, "{event:?}");
             reading.has_begun = true;
             return Some(None);
         }
-        let data = match field("event: ").as_slice() {
+        let data = match field("event").as_slice() {
             ["notice"] => return Some(Some(self.skip(&data, model))),
             ["binary"] => String::from_utf8(STANDARD.decode(data).unwrap()).unwrap(),
             [] => data,
             other => panic!("{other:?}"),
         };
-        let position = field("id: ")[0].to_owned();
+        let position = field("id")[0].to_owned();
         self.publication(&data, None, Encoding::Events, model);
         let reading = &self.readings[0];
         assert_eq!(position, format!("{}:{}", reading.epoch, reading.cursor), "{data}");
@@ -284,14 +269,7 @@ impl Client {
     }
 
     fn frame(&mut self, model: &Model) -> Option<Option<Reaction>> {
-        let (len, start) = match *self.bytes.get(1)? {
-            126 => (usize::from(u16::from_be_bytes([*self.bytes.get(2)?, *self.bytes.get(3)?])), 4),
-            127 => (u64::from_be_bytes(self.bytes.get(2..10)?.try_into().unwrap()) as usize, 10),
-            len => (usize::from(len), 2),
-        };
-        let payload = self.bytes.get(start..start + len)?.to_vec();
-        let first = self.bytes[0];
-        self.bytes.drain(..start + len);
+        let (first, payload) = self.inbox.frame()?;
         assert_eq!(self.closed, None, "nothing follows a Close, but {first:#x} {payload:?}");
         Some(match first {
             0x88 => {
@@ -325,7 +303,7 @@ impl Client {
 
     /// The code has to be one for which there is a cause, and what came before it must have come.
     fn close(&mut self, payload: &[u8], model: &Model) {
-        let code = payload.first_chunk::<2>().map_or(1005, |code| u16::from_be_bytes(*code));
+        let code = close_code(payload);
         self.closed = Some(code);
         match code {
             1013 => {
@@ -431,7 +409,7 @@ impl Client {
 
     /// Whether everything has arrived whole.
     pub fn has_no_rest(&self) -> bool {
-        self.bytes.is_empty()
+        self.inbox.is_empty()
     }
 }
 

@@ -6,7 +6,8 @@
 use fanline::planted::{Fault, plant};
 
 use crate::plan::Plan;
-use crate::{STEPS, run};
+use crate::runner::{World, run};
+use crate::sim::Sim;
 
 /// In so many runs each is found.
 const RUNS: u64 = 200;
@@ -14,7 +15,8 @@ const RUNS: u64 = 200;
 /// The first of the runs that fails, and how.
 fn first_found(fault: Option<Fault>) -> Option<(u64, String)> {
     plant(fault);
-    let found = (1..=RUNS).find_map(|seed| Some((seed, run(&Plan::whole(seed, STEPS)).err()?.words)));
+    let found =
+        (1..=RUNS).find_map(|seed| Some((seed, run::<Sim>(&Plan::whole(seed, Sim::STEPS)).err()?.words)));
     plant(None);
     found
 }

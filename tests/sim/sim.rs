@@ -17,6 +17,7 @@ use crate::model::{Item, Model, Reading, is_right};
 use crate::net::{Edge, EngineEnd};
 use crate::plan::Plan;
 use crate::porter::{Porter, Told};
+use crate::runner::{Counts, World};
 
 pub const ROOMS: [&str; 5] = ["k0", "k1", "b0", "s0", "l0"];
 
@@ -49,11 +50,28 @@ pub struct Sim {
     pub is_stopping: bool,
     pub published: u64,
     trail: Vec<String>,
-    pub counts: BTreeMap<&'static str, u64>,
+    pub counts: Counts,
 }
 
-impl Sim {
-    pub fn new(seed: u64) -> Self {
+impl World for Sim {
+    const TEST: &'static str = "nothing_is_lost";
+    const STEPS: u64 = 120;
+    const KEPT: (&'static str, &'static str) = (include_str!("seeds.txt"), "seeds.txt");
+    const HAPPENS: &'static [&'static str] = &[
+        "expired",
+        "compressed",
+        "joined",
+        "resumed",
+        "not resumed",
+        "skipped",
+        "turned away",
+        "closed by the peer",
+        "closed by the server",
+        "closed 1013",
+        "lost",
+    ];
+
+    fn new(seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         let log_max = [10_000, 24_000, 60_000][rng.usize(..3)];
         let is_tight = rng.u8(..5) == 0;
@@ -103,12 +121,12 @@ impl Sim {
             is_stopping: false,
             published: 0,
             trail: Vec::new(),
-            counts: BTreeMap::new(),
+            counts: Counts::new(),
         }
     }
 
     /// One run, from the first client to the last.
-    pub fn run(&mut self, plan: &Plan) {
+    fn run(&mut self, plan: &Plan) {
         for step in &plan.steps {
             self.rng = fastrand::Rng::with_seed(plan.seed_of(*step));
             self.is_calm = step.is_calm;
@@ -129,10 +147,16 @@ impl Sim {
         self.finish();
     }
 
-    pub fn trail(&self) -> &[String] {
+    fn trail(&self) -> &[String] {
         &self.trail
     }
 
+    fn counts(&self) -> Counts {
+        self.counts.clone()
+    }
+}
+
+impl Sim {
     pub fn note(&mut self, what: String) {
         self.trail.push(format!("    {what}"));
     }
