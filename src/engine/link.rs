@@ -277,7 +277,11 @@ impl<H: Handler, T: Transport> Engine<H, T> {
                 while let Pending::Frames(frames) = visit.pending()
                     && peer.outbound.len() + frames.len() <= high
                 {
-                    peer.outbound.push_frames(frames);
+                    match encoding {
+                        Encoding::Raw | Encoding::Json => peer.outbound.push_frames(frames),
+                        // Events have no frames.
+                        Encoding::Events => peer.outbound.push_http(|out| out.extend_from_slice(frames)),
+                    }
                     peer.outbound.note_begun(visit.hand_over(frames.len()));
                 }
             }
