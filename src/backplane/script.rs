@@ -81,7 +81,9 @@ return {epoch .. ':' .. offset, 0}
 /// epoch, the offset of the latest, offset, stamp and payload of each, and whether users are listed in the room.
 ///
 /// A room that is not there gets its epoch. One that has another publication than the reader has at the reader's
-/// place, or none yet, has lost some and gets a new epoch: the offsets that follow stand for something else.
+/// place, or none yet, has lost some and gets a new epoch: the offsets that follow stand for something else. Where what
+/// the reader has is not kept any more, nobody can tell whether the next one follows upon it: that one is left out, so
+/// that the reader sees a gap.
 ///
 /// Keys: the room's state, its stream.
 /// Arguments: epoch, offset and stamp of the reader's last; how many there are to be where those are not known; how many
@@ -89,6 +91,7 @@ return {epoch .. ':' .. offset, 0}
 pub(super) const READ: &str = "\
 local state = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'listed')
 local epoch, offset, head = state[1], tonumber(state[2] or 0), tonumber(ARGV[2])
+local from = head + 1
 local function renew()
   local time = redis.call('TIME')
   epoch = time[1] .. string.format('%06d', time[2])
@@ -100,9 +103,9 @@ if not epoch then
   redis.call('DEL', KEYS[2])
 elseif epoch == ARGV[1] then
   local last = redis.call('XRANGE', KEYS[2], ARGV[2] .. '-0', ARGV[2] .. '-0')[1]
-  if offset < head or (last and ARGV[3] ~= '' and last[2][2] ~= ARGV[3]) then renew() end
+  if offset < head or (last and ARGV[3] ~= '' and last[2][2] ~= ARGV[3]) then renew()
+  elseif not last and ARGV[3] ~= '' and head < offset then from = head + 2 end
 end
-local from = head + 1
 if epoch ~= ARGV[1] then from = math.max(offset - tonumber(ARGV[4]), 0) + 1 end
 local found, bytes, count = {}, 0, 0
 while count < tonumber(ARGV[5]) and bytes < tonumber(ARGV[6]) do
