@@ -153,7 +153,8 @@ impl Backplane {
         let reading = |(room, entry): (&Arc<str>, &mut Entry)| {
             entry.reading.take_if(|(_, at)| *at == shard).map(|_| room.clone())
         };
-        let rooms: Vec<Arc<str>> = self.rooms.iter_mut().filter_map(reading).collect();
+        let mut rooms: Vec<Arc<str>> = self.rooms.iter_mut().filter_map(reading).collect();
+        rooms.sort_unstable();
         self.shards[shard].reading = 0;
         rooms.iter().for_each(|room| self.want(room));
     }
@@ -305,7 +306,8 @@ impl Backplane {
         let pause = self.limits.backplane_room_age.as_millis() as u64 / 4;
         let is_due = |entry: &Entry| entry.is_ready && entry.touched_ms + pause <= now_ms;
         let due = self.rooms.iter().filter(|(_, entry)| is_due(entry)).take(TOUCHED);
-        let due: Vec<(Arc<str>, Keep)> = due.map(|(room, entry)| (room.clone(), entry.keep)).collect();
+        let mut due: Vec<(Arc<str>, Keep)> = due.map(|(room, entry)| (room.clone(), entry.keep)).collect();
+        due.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         for (room, keep) in due {
             let age = self.room_age(keep).to_string();
             for key in [self.key("state", &room), self.key("log", &room)] {
