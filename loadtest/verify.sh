@@ -33,7 +33,7 @@ STEPS=(fmt clippy docs build tests sim doctests benches conform autobahn idle pu
 
 # Seconds a step may take, were it alone on a small machine; compiling from nothing is in them.
 declare -A LIMIT=(
-  [setup]=400 [fmt]=60 [clippy]=400 [docs]=300 [build]=600 [tests]=700 [sim]=240 [doctests]=200 [benches]=240 [fuzz]=800
+  [setup]=400 [fmt]=60 [clippy]=400 [docs]=300 [build]=600 [tests]=700 [sim]=400 [doctests]=200 [benches]=240 [fuzz]=800
   [conform]=180 [autobahn]=360 [idle]=180 [push]=120 [attacks]=180 [instructions]=180 [interop]=240 [browser]=400 [proxies]=240 [nodes]=240
   [channels]=240 [packaging]=120
 )

@@ -6,21 +6,22 @@
 use std::cell::Cell;
 
 macro_rules! faults {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
+    ($($(#[$of:meta])* $list:ident: $($(#[$doc:meta])* $name:ident,)*;)*) => {
         /// Something that the server could do wrong.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Fault {
-            $($(#[$doc])* $name,)*
+            $($($(#[$doc])* $name,)*)*
         }
 
         impl Fault {
-            /// All of them.
-            pub const ALL: &'static [Fault] = &[$(Fault::$name,)*];
+            $($(#[$of])* pub const $list: &'static [Fault] = &[$(Fault::$name,)*];)*
         }
     };
 }
 
 faults! {
+    /// Those that one node shows by itself.
+    OF_ONE_NODE:
     /// That a socket takes bytes again is forgotten where only its rooms have something for it.
     EdgeForgotten,
     /// A reply of which the socket took a part counts as sent.
@@ -57,6 +58,30 @@ faults! {
     DeliveryForgotten,
     /// A lane that is opened late begins behind the first publication that it should have.
     LateLaneOneShort,
+    ;
+    /// Those that it takes several nodes to see.
+    OF_SEVERAL_NODES:
+    /// What is announced again is appended again.
+    OldNewsAppended,
+    /// A page of a room is appended twice.
+    PageTwice,
+    /// A room goes on elsewhere, and nobody is told.
+    LossNotTold,
+    /// What is announced while a room is read is not read.
+    NewsForgottenWhileReading,
+    /// After it was deaf, a node does not read what it may have missed.
+    NotReadAfterRelink,
+    /// After its line of news was lost, a node listens to no room.
+    UnsubscribedAfterRelink,
+    /// What Redis has in the place of the last one that a node has is taken for that one.
+    OtherHistoryTaken,
+    /// What has not been answered is sent again under another key.
+    RetryWithNewKey,
+    /// What has become of a publication is told to whoever asked last.
+    AnswerToTheLast,
+    /// A connection is taken for the author of what one of the same number has said on another node.
+    ForeignAuthorTaken,
+    ;
 }
 
 #[cfg(feature = "planted-faults")]

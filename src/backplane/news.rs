@@ -7,6 +7,7 @@ use super::redirect::Redirection;
 use super::resp::{Reply, command};
 use super::rooms::Entry;
 use super::{Backplane, slot};
+use crate::planted::{Fault, is_planted};
 
 impl Backplane {
     pub(super) fn listen_no_longer(&mut self, shard: usize, room: &str) {
@@ -24,6 +25,9 @@ impl Backplane {
         let mut rooms: Vec<Arc<str>> = rooms.map(|(room, _)| room.clone()).collect();
         // In one order, so that a simulated run can be replayed.
         rooms.sort_unstable();
+        if is_planted(Fault::UnsubscribedAfterRelink) {
+            rooms.clear();
+        }
         let channels: Vec<String> = rooms.iter().map(|room| self.channel(room)).collect();
         subscribe(self.output(Line::news(shard)), channels.iter(), is_cluster);
         for room in rooms {
@@ -87,10 +91,13 @@ impl Backplane {
         let (Some(what), Some(channel)) = (what.text(), channel.text()) else { return Ok(()) };
         match (what, self.room_of(channel)) {
             ("subscribe" | "ssubscribe", Some(room)) => {
+                let is_forgotten = is_planted(Fault::NotReadAfterRelink) && !self.is_unread(&room);
                 let entry = self.rooms.get_mut(&room).filter(|entry| entry.listens_at == Some(shard));
                 if let Some(entry) = entry {
                     entry.is_subscribed = true;
-                    self.want(&room);
+                    if !is_forgotten {
+                        self.want(&room);
+                    }
                     self.read_rooms(shard, now_ms);
                 }
             }

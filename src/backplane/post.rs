@@ -13,6 +13,7 @@ use super::redirect::Redirection;
 use super::resp::{Reply, word};
 use super::{Backplane, Event, Kind};
 use crate::id::ConnId;
+use crate::planted::{Fault, is_planted};
 use crate::room::log::Keep;
 use crate::room::publish::{NotPublished, Published, Ticket};
 
@@ -240,7 +241,14 @@ impl Backplane {
     /// A shard answers no more: what it was sent is to be sent again.
     pub(super) fn stop_sending(&mut self, shard: usize) {
         let sent = self.post.pending.values_mut().filter(|pending| pending.at == Some(shard));
-        sent.for_each(|pending| pending.at = None);
+        sent.for_each(|pending| {
+            pending.at = None;
+            if is_planted(Fault::RetryWithNewKey)
+                && let Some(at) = pending.written.windows(4).position(|part| part == b"key{")
+            {
+                pending.written[at] ^= 1;
+            }
+        });
     }
 
     /// A publication has to go elsewhere, or to wait.
@@ -291,6 +299,8 @@ impl Backplane {
     }
 
     fn answer(&mut self, number: u64, outcome: Result<Published, NotPublished>, now_ms: u64) {
+        let last = self.post.pending.last_key_value().filter(|_| is_planted(Fault::AnswerToTheLast));
+        let number = last.map_or(number, |(last, _)| *last);
         let Some(pending) = self.post.take(number) else { return };
         match (pending.asker, &outcome) {
             (Some(asker), _) => self.events.push_back(Event::Answered(asker, Ticket(number), outcome)),

@@ -10,6 +10,7 @@ use super::resp::Reply;
 use super::shard::Shard;
 use super::{Backplane, Event, Kind};
 use crate::id::ConnId;
+use crate::planted::{Fault, is_planted};
 use crate::room::log::Keep;
 use crate::room::position::Position;
 
@@ -119,7 +120,9 @@ impl Backplane {
         // As long as it is not known that what this node has is what Redis has, nothing is put behind it.
         let is_sure = entry.reading.is_none() && !entry.wants_read;
         let is_next = |head: Position| {
-            head.epoch == news.position.epoch && head.offset + 1 == news.position.offset && is_sure
+            let is_next = head.offset + 1 == news.position.offset
+                || is_planted(Fault::OldNewsAppended) && head.offset >= news.position.offset;
+            head.epoch == news.position.epoch && is_next && is_sure
         };
         match &entry.head {
             Some((head, _)) if is_next(*head) => {
@@ -141,7 +144,7 @@ impl Backplane {
         let said = std::str::from_utf8(&stamp).ok().and_then(Stamp::read);
         // A stamp that somebody else wrote has its place in the order all the same.
         let said = said.unwrap_or(Stamp { time_ms: 0, kind: Kind::Binary, node: 0, conn: None });
-        let author = said.conn.filter(|_| said.node == self.node);
+        let author = said.conn.filter(|_| said.node == self.node || is_planted(Fault::ForeignAuthorTaken));
         // What is remembered must not keep the whole page that it came with.
         entry.head = Some((position, Bytes::copy_from_slice(&stamp)));
         let (time_ms, kind, room) = (said.time_ms, said.kind, room.clone());
@@ -157,6 +160,11 @@ impl Backplane {
         rooms.sort_unstable();
         self.shards[shard].reading = 0;
         rooms.iter().for_each(|room| self.want(room));
+    }
+
+    /// Whether nothing is known of what there is in a room.
+    pub(super) fn is_unread(&self, room: &str) -> bool {
+        self.rooms.get(room).is_some_and(|entry| entry.head.is_none())
     }
 
     /// Notes that something may be missing in a room.
@@ -205,6 +213,9 @@ impl Backplane {
         entry.announced = None;
         entry.touched_ms = now_ms;
         let (epoch, offset, stamp) = match &entry.head {
+            Some((head, _)) if is_planted(Fault::OtherHistoryTaken) => {
+                (head.epoch.to_string(), head.offset.to_string(), Bytes::new())
+            }
             Some((head, stamp)) => (head.epoch.to_string(), head.offset.to_string(), stamp.clone()),
             None => (String::new(), "0".to_owned(), Bytes::new()),
         };
@@ -258,8 +269,11 @@ impl Backplane {
         let follows = |head: Position| head.epoch == epoch && head.offset + 1 == first;
         if !entry.head.as_ref().is_some_and(|(head, _)| follows(*head)) {
             let position = Position { epoch, offset: first.saturating_sub(1) };
+            let is_told = entry.head.is_none() || !is_planted(Fault::LossNotTold);
             entry.head = Some((position, Bytes::new()));
-            self.events.push_back(Event::Begin(room.clone(), position));
+            if is_told {
+                self.events.push_back(Event::Begin(room.clone(), position));
+            }
         }
         let mut last = first.saturating_sub(1);
         for entry in entries.chunks_exact(3) {
@@ -276,11 +290,15 @@ impl Backplane {
             }
             last = offset;
             self.append(room, Position { epoch, offset }, stamp.clone(), payload.clone());
+            if is_planted(Fault::PageTwice) {
+                self.append(room, Position { epoch, offset }, stamp.clone(), payload.clone());
+            }
         }
         let Some(entry) = self.rooms.get_mut(room) else { return Ok(()) };
         let is_ahead = |announced: Position| announced.epoch != epoch || announced.offset > last;
         let has_more = last < latest && !entries.is_empty();
-        entry.wants_read |= has_more || entry.announced.is_some_and(is_ahead);
+        let is_forgotten = is_planted(Fault::NewsForgottenWhileReading);
+        entry.wants_read |= has_more || entry.announced.is_some_and(is_ahead) && !is_forgotten;
         if entry.wants_read {
             self.want(room);
         } else if !entry.is_ready {

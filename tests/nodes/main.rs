@@ -10,4 +10,5 @@ mod one_port;
 mod presence;
 mod redis;
 mod shared;
+mod simulated;
 mod tls;

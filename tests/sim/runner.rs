@@ -119,7 +119,7 @@ pub fn check<W: World>(runs: u64) {
     if let Some(seed) = number("SEED") {
         let mut plan = Plan::whole(seed, W::STEPS);
         if let Ok(steps) = std::env::var("STEPS") {
-            plan.steps = steps.split(',').map(|step| step.parse().expect("a step")).collect();
+            plan.steps = steps.split_terminator(',').map(|step| step.parse().expect("a step")).collect();
         }
         match run::<W>(&plan) {
             Ok(_) => return,
