@@ -11,6 +11,7 @@ mod canary;
 pub mod channels;
 mod cluster;
 mod connect;
+mod event;
 mod line;
 mod news;
 mod post;
@@ -27,9 +28,8 @@ pub mod url;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use cluster::Cluster;
+pub use event::{Event, Kind};
 use line::{Asked, Expected, Phase, State, refuse_replica};
 pub use line::{Line, Purpose};
 pub use post::Author;
@@ -43,50 +43,7 @@ use shard::Shard;
 pub use sharing::{Protocol, Sharing};
 use url::{Server, Url};
 
-use crate::id::ConnId;
 use crate::limits::Limits;
-use crate::room::position::Position;
-use crate::room::presence::{Census, Roster};
-use crate::room::publish::{NotPublished, Published, Ticket};
-
-/// What a publication is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A text.
-    Text,
-    /// Bytes.
-    Binary,
-    /// What a server has to say.
-    Notice,
-}
-
-/// What the backplane has for its node.
-#[derive(Debug, PartialEq)]
-pub enum Event {
-    /// A room goes on after this position: it has just been opened, or what came before is lost.
-    Begin(Arc<str>, Position),
-    /// The next publication of a room.
-    Append {
-        /// The room.
-        room: Arc<str>,
-        /// When it was published, in milliseconds since 1970.
-        time_ms: u64,
-        /// What it is.
-        kind: Kind,
-        /// The connection that published it, if it is one of this node.
-        author: Option<ConnId>,
-        /// The message.
-        payload: Bytes,
-    },
-    /// A room has what there was when it was opened.
-    Ready(Arc<str>),
-    /// What has become of a publication, for the connection that waits to be told.
-    Answered(ConnId, Ticket, Result<Published, NotPublished>),
-    /// What is known of a room beyond this node, as far as it has changed.
-    Counted(Arc<str>, Census),
-    /// Who is in a room, for the connection that waits for it; nothing where Redis does not say.
-    Listed(ConnId, Option<Box<Roster>>),
-}
 
 /// Where the backplane is, and what its keys begin with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -408,7 +365,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::id::ConnId;
     use crate::room::log::Keep;
+    use crate::room::publish::{NotPublished, Ticket};
 
     const COMMANDS: Line = Line::commands(0);
     const NEWS: Line = Line::news(0);
