@@ -33,6 +33,12 @@ pub(super) fn user(claims: &Map<String, Value>, name: &str) -> Result<Arc<str>, 
     if is_user(&user) { Ok(user.into()) } else { Err("the token names no user") }
 }
 
+/// What the token calls itself, so that it can be told from the user's others (RFC 7519 §4.1.7). One that is no text, or
+/// longer than a name may be, nobody could ask for.
+pub(super) fn id(claims: &Map<String, Value>) -> Option<Arc<str>> {
+    claims.get("jti").and_then(Value::as_str).filter(|id| is_user(id)).map(Into::into)
+}
+
 /// One element of the claim: rights in rooms, or a right in all rooms.
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -106,6 +112,16 @@ mod tests {
         {
             assert_eq!(user(&claims(value.clone()), "x"), Err("the token names no user"), "{value}");
         }
+    }
+
+    #[test]
+    fn a_tokens_id_is_a_text_of_a_names_length() {
+        let of = |value: Value| id(&Map::from_iter([("jti".to_owned(), value)]));
+        assert_eq!(of(json!("4f1c")).as_deref(), Some("4f1c"));
+        for value in [json!(17), json!(""), json!(null), json!("x".repeat(257)), json!("a\nb")] {
+            assert_eq!(of(value.clone()), None, "{value}");
+        }
+        assert_eq!(id(&Map::new()), None);
     }
 
     #[test]

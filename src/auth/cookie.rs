@@ -67,7 +67,7 @@ impl SignedCookie {
         let user = String::from_utf8(user).ok().filter(|user| is_user(user)).ok_or_else(bad)?;
         let expires_ms = expires.saturating_mul(1000);
         match now_ms < expires_ms {
-            true => Ok(Proof { user: user.into(), expires_ms: Some(expires_ms), own: None }),
+            true => Ok(Proof { user: user.into(), expires_ms: Some(expires_ms), own: None, token_id: None }),
             false => Err(Refusal::Unauthorized("the cookie has expired")),
         }
     }

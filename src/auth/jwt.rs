@@ -242,7 +242,7 @@ impl Jwt {
             Some(claim) => claims::rights(claims, claim)?,
             None => None,
         };
-        Ok(Proof { user, expires_ms, own: own.map(Into::into) })
+        Ok(Proof { user, expires_ms, own: own.map(Into::into), token_id: claims::id(claims) })
     }
 }
 

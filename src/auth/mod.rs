@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use crate::http::head::Request;
 use crate::http::response::Refusal;
+use crate::id::Identity;
 use crate::proxy::networks::Hop;
 pub use cookie::SignedCookie;
 pub use header::TrustedHeader;
@@ -73,6 +74,8 @@ struct Proof {
     expires_ms: Option<u64>,
     /// Rights that it brings, in the place of the grants.
     own: Option<Arc<[Access]>>,
+    /// What the token calls itself (RFC 7519 §4.1.7).
+    token_id: Option<Arc<str>>,
 }
 
 /// Somebody who sends a request.
@@ -80,6 +83,7 @@ struct Proof {
 pub struct Visitor {
     user: Option<Arc<str>>,
     expires_ms: Option<u64>,
+    token_id: Option<Arc<str>>,
     scope: Scope,
     /// It could have shown a proof, and has not.
     could_prove: bool,
@@ -126,7 +130,7 @@ impl Gate {
         if let Some(header) = &self.header
             && let Some(user) = header.user(request, peer)?
         {
-            return Ok(self.admit(Proof { user, expires_ms: None, own: None }));
+            return Ok(self.admit(Proof { user, expires_ms: None, own: None, token_id: None }));
         }
         self.anonymous()
     }
@@ -174,7 +178,8 @@ impl Gate {
 
     fn admit(&self, proof: Proof) -> Visitor {
         let scope = proof.own.map_or_else(|| self.scope(), Scope::Own);
-        Visitor { user: Some(proof.user), expires_ms: proof.expires_ms, scope, could_prove: false }
+        let Proof { user, expires_ms, token_id, .. } = proof;
+        Visitor { user: Some(user), expires_ms, token_id, scope, could_prove: false }
     }
 
     fn scope(&self) -> Scope {
@@ -183,7 +188,7 @@ impl Gate {
 
     fn anonymous(&self) -> Result<Visitor, Refusal> {
         let could_prove = self.knows_tokens() || self.cookie.is_some() || self.header.is_some();
-        let visitor = |scope| Visitor { user: None, expires_ms: None, scope, could_prove };
+        let visitor = |scope| Visitor { scope, could_prove, ..Visitor::default() };
         match self.anonymous {
             Anonymous::Allow => Ok(visitor(self.scope())),
             Anonymous::Read => Ok(visitor(Scope::Read(Box::new(self.scope())))),
@@ -222,6 +227,11 @@ impl Visitor {
     /// Until when the proof is good, in milliseconds since 1970.
     pub fn expires_ms(&self) -> Option<u64> {
         self.expires_ms
+    }
+
+    /// Whose connection it is that this one opens.
+    pub fn identity(&self) -> Identity {
+        Identity { user: self.user.clone(), token: self.token_id.clone() }
     }
 
     /// Whether this one may do this in this room.

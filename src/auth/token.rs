@@ -42,7 +42,7 @@ pub(super) fn find(tokens: &[StaticToken], shown: &str) -> Option<Proof> {
         found = u64::conditional_select(&found, &number, is_it);
     }
     let token = tokens.get(usize::try_from(found).ok()?)?;
-    Some(Proof { user: token.user.clone(), expires_ms: None, own: token.own.clone() })
+    Some(Proof { user: token.user.clone(), expires_ms: None, own: token.own.clone(), token_id: None })
 }
 
 #[cfg(test)]
