@@ -1,14 +1,17 @@
 //! One connection's whole life: `Head → Open → Closing → Closed`, RFC 6455 §4 and §7, without I/O.
 
 mod closed;
+mod parked;
 
 use std::borrow::Cow;
 
 pub use closed::{Closed, ClosedBy};
+pub use parked::{Parked, Why};
 
 use crate::http::body::{BodyReader, Framing};
 use crate::http::head::HeadReader;
 use crate::http::response::Refusal;
+use crate::id::Identity;
 use crate::input::Input;
 use crate::limits::Limits;
 use crate::outbound::Outbound;
@@ -40,8 +43,8 @@ enum Phase {
     Body(Box<Upload>),
     /// A request that waits for something to answer it with.
     Waiting(Box<Parked>),
-    /// A response without an end.
-    Streaming,
+    /// A response without an end, and who reads it where that is known.
+    Streaming(Option<Box<Identity>>),
     /// WebSocket in both directions.
     Open(Session),
     /// We sent a Close; the peer has not answered.
@@ -54,30 +57,6 @@ enum Phase {
 struct Upload {
     head: Box<[u8]>,
     body: BodyReader,
-}
-
-/// A request that waits for something to answer it with.
-#[derive(Debug)]
-pub struct Parked {
-    /// Its head.
-    pub head: Box<[u8]>,
-    /// The room it waits for.
-    pub room: String,
-    /// How long it waits.
-    pub until: Tick,
-    /// What it waits for.
-    pub why: Why,
-}
-
-/// What a request waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
-    /// A publication in its room.
-    News,
-    /// Its room, which is being opened.
-    Opening,
-    /// The answer to what it has published.
-    Answer,
 }
 
 #[derive(Debug)]
@@ -136,7 +115,7 @@ impl Conn {
             Phase::Deciding(_) => Stage::Deciding,
             Phase::Body(_) => Stage::Body,
             Phase::Waiting(_) => Stage::Waiting,
-            Phase::Streaming => Stage::Streaming,
+            Phase::Streaming(_) => Stage::Streaming,
             Phase::Open(_) => Stage::Open,
             Phase::Closing(_) => Stage::Closing,
             Phase::Closed => Stage::Closed,
@@ -151,9 +130,17 @@ impl Conn {
             | Phase::Deciding(_)
             | Phase::Body(_)
             | Phase::Waiting(_)
-            | Phase::Streaming
+            | Phase::Streaming(_)
             | Phase::Closing(_)
             | Phase::Closed => None,
+        }
+    }
+
+    /// Who reads a response without an end.
+    pub fn reader(&self) -> Option<&Identity> {
+        match &self.phase {
+            Phase::Streaming(reader) => reader.as_deref(),
+            _ => None,
         }
     }
 
@@ -174,7 +161,7 @@ impl Conn {
             Phase::Waiting(parked) => parked.head.len(),
             Phase::Open(session) => session.buffered(),
             Phase::Closing(farewell) => farewell.session.buffered(),
-            Phase::Streaming | Phase::Closed => 0,
+            Phase::Streaming(_) | Phase::Closed => 0,
         }
     }
 
@@ -187,7 +174,8 @@ impl Conn {
             Phase::Waiting(parked) => size_of::<Parked>() + parked.head.len() + parked.room.capacity(),
             Phase::Open(session) => session.held(),
             Phase::Closing(farewell) => size_of::<Farewell>() + farewell.session.held(),
-            Phase::Streaming | Phase::Closed => 0,
+            Phase::Streaming(reader) => reader.as_ref().map_or(0, |_| size_of::<Identity>()),
+            Phase::Closed => 0,
         }
     }
 
@@ -225,7 +213,7 @@ impl Conn {
                 Some(Event::Ended(closed))
             }
             // RFC 9112 §9.3.2: after a request that ends the connection, what comes is not looked at.
-            Phase::Streaming | Phase::Closed => {
+            Phase::Streaming(_) | Phase::Closed => {
                 input.take_all();
                 None
             }
@@ -271,8 +259,8 @@ impl Conn {
     }
 
     /// The response has begun and has no end: nothing is read any more.
-    pub fn stream(&mut self) {
-        self.phase = Phase::Streaming;
+    pub fn stream(&mut self, reader: Identity) {
+        self.phase = Phase::Streaming((!reader.is_nobody()).then(|| Box::new(reader)));
     }
 
     /// Keeps a head until the handler has decided about it.
@@ -333,7 +321,7 @@ impl Conn {
             | Phase::Deciding(_)
             | Phase::Body(_)
             | Phase::Waiting(_)
-            | Phase::Streaming
+            | Phase::Streaming(_)
             | Phase::Closed => None,
         }
     }

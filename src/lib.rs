@@ -77,7 +77,7 @@ pub use engine::{Context, Exchange, Opening, Reply, Rules, SendError};
 pub use http::head::Request;
 pub use http::origin::OriginPolicy;
 pub use http::response::{Refusal, Response};
-pub use id::ConnId;
+pub use id::{ConnId, Identity};
 pub use ledger::snapshot::Snapshot;
 pub use limits::Limits;
 pub use metrics::Metrics;

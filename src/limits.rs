@@ -132,6 +132,12 @@ limits! {
         "Pause after an accept error such as EMFILE; an edge-triggered listener is not announced again.";
     connections_max: Count = 16_384,
         "Connections at once; the next one is answered 503.";
+    admin_connections_max: Count = 32,
+        "Connections at once through the admin listener; they have places beside connections_max, so that one can look when all are taken.";
+    surveys_max: Count = 4,
+        "Requests that look through all connections or rooms at a time; a further one is answered 503.";
+    survey_slice: Count = 256,
+        "Connections or rooms that such a request looks at in one turn, so that nobody waits for it.";
     proxy_header_bytes_max: Bytes = 2 << 10,
         "Length of a PROXY header of version 2, with all that a proxy adds; a connection with a longer one is dropped.";
     connections_per_address_max: Count = 0,

@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use fanline::app::{App, Files};
+use fanline::app::{Admin, App, Files};
 use fanline::backplane::Target;
 use fanline::limits::Limits;
 use fanline::settings::{Settings, SettingsError, Task, Tls};
@@ -75,16 +75,17 @@ fn serve(settings: Settings) -> std::io::Result<()> {
     }
     let (plain, tls) = (&settings, &settings.tls);
     let listens = [
-        (if is_said { &[][..] } else { &plain.listen }, false, false),
-        (&tls.listen, true, false),
-        (&plain.proxy_listen, false, true),
-        (&tls.proxy_listen, true, true),
+        (if is_said { &[][..] } else { &plain.listen }, false, false, false),
+        (&tls.listen, true, false, false),
+        (&plain.proxy_listen, false, true, false),
+        (&tls.proxy_listen, true, true, false),
+        (&plain.admin.listen, false, false, true),
     ];
-    for (addrs, is_tls, is_proxied) in listens {
+    for (addrs, is_tls, is_proxied, is_admin) in listens {
         for addr in addrs {
             let named = |error| std::io::Error::other(format!("cannot listen on `{addr}`: {error}"));
             let address = Address::try_from(addr).map_err(named)?;
-            builder = builder.listen_on(Listen { address, is_tls, is_proxied });
+            builder = builder.listen_on(Listen { address, is_tls, is_proxied, is_admin });
         }
     }
     if let (Some(cert), Some(key)) = (&settings.tls.cert, &settings.tls.key) {
@@ -156,6 +157,7 @@ struct Fixed {
     reuse_port: bool,
     takeover: Option<PathBuf>,
     ledger: bool,
+    admin_listen: Vec<String>,
 }
 
 impl Fixed {
@@ -169,6 +171,7 @@ impl Fixed {
             reuse_port: settings.reuse_port,
             takeover: settings.takeover.clone(),
             ledger: settings.ledger,
+            admin_listen: settings.admin.listen.clone(),
         }
     }
 }
@@ -180,10 +183,12 @@ fn application(settings: &Settings) -> std::io::Result<App> {
         Files::open(folder).map_err(named)
     };
     let files = settings.static_folder.as_ref().map(open).transpose()?;
+    let admin = Admin::new(!settings.admin.listen.is_empty(), settings.admin.token.clone());
     Ok(App::new(settings.routes.clone())
         .with_files(files)
         .with_gate(settings.gate.clone())
-        .with_metrics(settings.metrics))
+        .with_metrics(settings.metrics)
+        .with_admin(admin))
 }
 
 /// Reads flags, variables and the file anew, and takes over what can change; says what that was, or why nothing did.
@@ -208,6 +213,7 @@ fn reload(app: &mut App, rules: &mut Rules, fixed: &Fixed) -> Result<String, Str
         (new.reuse_port != fixed.reuse_port, "reuse_port"),
         (new.takeover != fixed.takeover, "takeover"),
         (new.ledger != fixed.ledger, "ledger"),
+        (new.admin_listen != fixed.admin_listen, "admin.listen"),
     ];
     stay.extend(differs.iter().filter(|(differs, _)| *differs).map(|(_, name)| (*name).to_owned()));
     let stays = match stay.is_empty() {

@@ -144,7 +144,7 @@ impl Builder {
     /// # Errors
     /// Where the address cannot be resolved.
     pub fn listen(self, address: impl TryInto<Address, Error = io::Error>) -> io::Result<Self> {
-        Ok(self.listen_on(Listen { address: address.try_into()?, is_tls: false, is_proxied: false }))
+        Ok(self.listen_on(Listen::plain(address.try_into()?)))
     }
 
     /// Listens for `wss` on an address, with the certificate that [`Builder::tls`] names; may be said more than once.
@@ -152,7 +152,7 @@ impl Builder {
     /// # Errors
     /// Where the address cannot be resolved.
     pub fn listen_tls(self, address: impl TryInto<Address, Error = io::Error>) -> io::Result<Self> {
-        Ok(self.listen_on(Listen { address: address.try_into()?, is_tls: true, is_proxied: false }))
+        Ok(self.listen_on(Listen { is_tls: true, ..Listen::plain(address.try_into()?) }))
     }
 
     /// Listens on an address that only proxies reach: every connection begins with a PROXY header, of either version,
@@ -162,7 +162,7 @@ impl Builder {
     /// # Errors
     /// Where the address cannot be resolved.
     pub fn listen_proxied(self, address: impl TryInto<Address, Error = io::Error>) -> io::Result<Self> {
-        Ok(self.listen_on(Listen { address: address.try_into()?, is_tls: false, is_proxied: true }))
+        Ok(self.listen_on(Listen { is_proxied: true, ..Listen::plain(address.try_into()?) }))
     }
 
     /// As [`Builder::listen_proxied`], for `wss`: the PROXY header comes before TLS.
@@ -170,10 +170,10 @@ impl Builder {
     /// # Errors
     /// Where the address cannot be resolved.
     pub fn listen_tls_proxied(self, address: impl TryInto<Address, Error = io::Error>) -> io::Result<Self> {
-        Ok(self.listen_on(Listen { address: address.try_into()?, is_tls: true, is_proxied: true }))
+        Ok(self.listen_on(Listen { is_tls: true, is_proxied: true, ..Listen::plain(address.try_into()?) }))
     }
 
-    /// Listens as this says.
+    /// Listens as this says, such as for those who run the server.
     pub fn listen_on(mut self, listen: Listen) -> Self {
         self.sockets.listens.push(listen);
         self

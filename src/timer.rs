@@ -37,6 +37,11 @@ impl Tick {
         Tick(self.0.saturating_add(u32::try_from(ticks).unwrap_or(u32::MAX)))
     }
 
+    /// From this tick to a later one.
+    pub fn until(self, later: Tick) -> Duration {
+        Self::STEP * later.0.saturating_sub(self.0)
+    }
+
     fn start_of(self, start: Instant) -> Instant {
         start + Self::STEP * self.0
     }

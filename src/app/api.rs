@@ -17,7 +17,7 @@ pub(super) const OPENING: Refusal = Refusal::Unavailable("the room could not be 
 
 /// What is asked of which room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Target<'p> {
+pub(super) enum Target<'p> {
     List,
     Info(&'p str),
     Messages(&'p str),
@@ -94,6 +94,7 @@ impl App {
                 if let Some(expires_ms) = visitor.expires_ms() {
                     exchange.expire_at(expires_ms);
                 }
+                exchange.identify(visitor.identity());
                 Ok(Reply::Events { room: room.to_owned(), start })
             }
             (Target::Messages(room), false) if request.method() == "POST" => {
@@ -109,7 +110,7 @@ impl App {
     }
 
     /// The route whose options a room has: the first that leads to it, and rather one that leads to no other.
-    fn route_of(&self, room: &str) -> Result<&Route, Refusal> {
+    pub(super) fn route_of(&self, room: &str) -> Result<&Route, Refusal> {
         let leading = || self.routes.iter().filter(|route| route.leads_to(room));
         let own = leading().find(|route| !route.pattern.has_room());
         own.or_else(|| leading().next()).map(|route| &**route).ok_or(Refusal::NotFound)
@@ -145,7 +146,7 @@ fn list(exchange: &mut Exchange<'_>, visitor: &Visitor) -> Result<Reply, Refusal
 }
 
 /// A page of history, or what has come since; with `wait`, the answer may take until something comes.
-fn messages(
+pub(super) fn messages(
     exchange: &mut Exchange<'_>,
     room: &str,
     route: &Route,
@@ -195,7 +196,12 @@ fn messages(
 }
 
 /// Publishes a request's body.
-fn post(exchange: &mut Exchange<'_>, room: &str, route: &Route, visitor: &Visitor) -> Result<Reply, Refusal> {
+pub(super) fn post(
+    exchange: &mut Exchange<'_>,
+    room: &str,
+    route: &Route,
+    visitor: &Visitor,
+) -> Result<Reply, Refusal> {
     let request = exchange.request();
     let body = exchange.body();
     if body.len() > route.bytes_max(exchange.limits()) {
@@ -222,7 +228,7 @@ fn post(exchange: &mut Exchange<'_>, room: &str, route: &Route, visitor: &Visito
 }
 
 /// Says what has become of what a request has published, or that it is not known yet.
-fn published(
+pub(super) fn published(
     exchange: &mut Exchange<'_>,
     target: Target<'_>,
     outcome: Result<Published, NotPublished>,

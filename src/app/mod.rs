@@ -1,5 +1,6 @@
 //! The binary's own application: an ordinary [`Handler`] with a table of routes, rooms over HTTP, and a chat page.
 
+mod admin;
 mod api;
 mod envelope;
 mod files;
@@ -12,11 +13,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::auth::{Gate, Right, Visitor};
-use crate::backplane::channels::Dialect;
 use crate::{
-    Context, Encoding, Exchange, Handler, Join, Joined, Message, NotPublished, Opening, Presence, Published,
-    Refusal, Reply, Request, Response, Start, Ticket, exposition,
+    Context, Encoding, Exchange, Handler, Identity, Join, Joined, Message, NotPublished, Opening, Presence,
+    Published, Refusal, Reply, Request, Response, Start, Ticket, exposition,
 };
+pub use admin::Admin;
 pub use files::Files;
 pub use route::{Filled, InvalidPattern, Listing, Mode, Pattern, Rate, Route};
 
@@ -31,6 +32,7 @@ pub struct App {
     gate: Gate,
     files: Option<Files>,
     shows_metrics: bool,
+    admin: Admin,
 }
 
 /// What the application keeps of a connection: its route, its room where the route has rooms, and the rest only where
@@ -47,6 +49,8 @@ struct Guest {
     visitor: Visitor,
     /// It speaks [`SUBPROTOCOL`].
     is_json: bool,
+    /// It is the live page of those who run the server.
+    is_admin: bool,
     may_publish: bool,
     allowance: Allowance,
     /// What it is yet to be told of: the publications that other nodes have to do with, and the ids it gave them.
@@ -78,7 +82,8 @@ impl App {
     /// An application with these routes, open to everybody; the first that matches a path serves it.
     pub fn new(routes: Vec<Route>) -> Self {
         let routes = routes.into_iter().map(Arc::new).collect();
-        Self { routes, gate: Gate::default(), files: None, shows_metrics: false }
+        let (gate, admin) = (Gate::default(), Admin::default());
+        Self { routes, gate, files: None, shows_metrics: false, admin }
     }
 
     /// Serves the files of a folder at `/static/`.
@@ -96,6 +101,12 @@ impl App {
     /// Says who may do what.
     pub fn with_gate(mut self, gate: Gate) -> Self {
         self.gate = gate;
+        self
+    }
+
+    /// Says where those who run the server can look inside, and who may.
+    pub fn with_admin(mut self, admin: Admin) -> Self {
+        self.admin = admin;
         self
     }
 
@@ -143,6 +154,9 @@ impl Handler for App {
     type State = Place;
 
     fn http(&mut self, exchange: &mut Exchange<'_>) -> Reply {
+        if let Some(reply) = self.admin(exchange) {
+            return reply;
+        }
         if let Some(reply) = self.rooms(exchange) {
             return reply;
         }
@@ -150,7 +164,7 @@ impl Handler for App {
         let is_get = matches!(request.method(), "GET" | "HEAD");
         match request.path() {
             _ if !is_get => Refusal::MethodNotAllowed("GET, HEAD").into(),
-            "/" => page(request).into(),
+            "/" => page(request, PAGE).into(),
             "/healthz" => Response::text(200, "ok").into(),
             "/readyz" => match exchange.unready() {
                 Some(why) => Refusal::Unavailable(why).into(),
@@ -168,6 +182,9 @@ impl Handler for App {
     }
 
     fn open(&mut self, opening: &mut Opening<'_>) -> Result<Place, Response> {
+        if let Some(place) = self.open_admin(opening)? {
+            return Ok(place);
+        }
         let request = opening.request();
         let (route, room) = self.find(request.path()).ok_or(Refusal::NotFound)?;
         let visitor = self.gate.visitor(request, opening.hop(), opening.now_ms())?;
@@ -203,12 +220,13 @@ impl Handler for App {
             opening.expire_at(expires_ms);
         }
         let may_publish = room.as_deref().is_none_or(|room| may_publish(route, &visitor, room));
-        let is_plain = !is_json && may_publish && route.rate.is_none() && !needs_user(route, &visitor);
+        // Who has a name is to be found by it, though nothing else about it may be special.
+        let is_plain = !is_json && may_publish && route.rate.is_none() && visitor.identity().is_nobody();
         let allowance = Allowance { milli: u64::MAX, at_ms: opening.now_ms() };
         let guest = (!is_plain).then(|| {
             Box::new({
                 let pending = HashMap::new();
-                Guest { visitor, is_json, may_publish, allowance, pending }
+                Guest { visitor, is_json, is_admin: false, may_publish, allowance, pending }
             })
         });
         Ok(Place { route: route.clone(), room, guest })
@@ -228,6 +246,9 @@ impl Handler for App {
             return ctx.close(1000, "").unwrap_or_default();
         }
         let Some(room) = &place.room else {
+            if let Some(guest) = place.guest.as_mut().filter(|guest| guest.is_admin) {
+                return admin::tell(ctx, guest);
+            }
             if ctx.send(message).is_err() {
                 ctx.close(1013, "too slow for the echo").unwrap_or_default();
             }
@@ -241,6 +262,15 @@ impl Handler for App {
             Some(guest) if guest.may_publish => publish(ctx, route, room, Some(&guest.visitor), message),
             Some(_) => ctx.close(1008, "this room may only be read").unwrap_or_default(),
         }
+    }
+
+    fn identity(&self, place: &Place) -> Identity {
+        place.guest.as_ref().map_or_else(Identity::default, |guest| guest.visitor.identity())
+    }
+
+    fn route(&self, place: &Place) -> Option<String> {
+        let is_admin = place.guest.as_ref().is_some_and(|guest| guest.is_admin);
+        Some(if is_admin { "/admin/api/live".to_owned() } else { place.route.pattern.to_string() })
     }
 
     fn published(
@@ -263,12 +293,6 @@ fn may_publish(route: &Route, visitor: &Visitor, room: &str) -> bool {
     !route.read_only && visitor.check(Right::Publish, room).is_ok()
 }
 
-/// Whether anything about the route asks for the visitor's name later.
-fn needs_user(route: &Route, visitor: &Visitor) -> bool {
-    let is_told = |dialect: &Arc<Dialect>| dialect.send_to.is_some();
-    visitor.user().is_some() && (route.template.is_some() || route.channels.as_ref().is_some_and(is_told))
-}
-
 fn publish(
     ctx: &mut Context<'_>,
     route: &Route,
@@ -289,8 +313,8 @@ fn publish(
     }
 }
 
-/// The chat page. It needs nothing from anywhere else, and its policy says so.
-fn page(request: &Request<'_>) -> Response {
+/// A page. It needs nothing from anywhere else, and its policy says so.
+fn page(request: &Request<'_>, text: &'static str) -> Response {
     let is_plain =
         |host: &&str| host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".:-[]".contains(&byte));
     let sockets = match request.host().filter(is_plain) {
@@ -307,5 +331,5 @@ fn page(request: &Request<'_>) -> Response {
         .header("x-content-type-options", "nosniff")
         .header("referrer-policy", "no-referrer")
         .header("cache-control", "no-cache")
-        .body(PAGE)
+        .body(text)
 }

@@ -20,27 +20,45 @@ impl<H: Handler, T: Transport> Engine<H, T> {
 
     /// Takes over a connection that has just been accepted. Where there are too many, it is told so or dropped.
     pub fn connect(&mut self, transport: T, now: Instant) -> Option<ConnId> {
+        self.take_in(transport, false, now)
+    }
+
+    /// As [`Engine::connect`], for one that came through a listener for those who run the server: it has a place also
+    /// where all are taken, or memory is short, since that is when somebody wants to look. It counts for no address.
+    pub fn connect_admin(&mut self, transport: T, now: Instant) -> Option<ConnId> {
+        self.take_in(transport, true, now)
+    }
+
+    fn take_in(&mut self, transport: T, is_admin: bool, now: Instant) -> Option<ConnId> {
         self.shared.metrics.accepted.add(1);
         let limits = &self.shared.rules.limits;
-        let is_full = self.peers.len() - self.refusals >= limits.connections_max;
+        let is_full = match is_admin {
+            true => self.admins >= limits.admin_connections_max,
+            false => self.peers.len() - self.refusals - self.admins >= limits.connections_max,
+        };
         let is_crowded = self.refusals >= Self::REFUSALS_MAX;
         if (is_full && is_crowded) || self.stopping.is_some() {
             self.shared.metrics.refused(503);
             return None;
         }
-        let is_short = self.is_short_of_memory();
+        let is_short = !is_admin && self.is_short_of_memory();
         let id = self.next_id();
         // 31 bits: a poller's token keeps its highest bit for sources that are no connections.
         self.generation = self.generation.wrapping_add(1) & (u32::MAX >> 1);
         self.now = Tick::at(self.start, now);
         let capacity = self.peers.capacity();
-        self.peers.insert(Peer::new(transport, id, self.now));
+        // One for whom there is no place is told so like any other.
+        let is_admin = is_admin && !is_full;
+        self.admins += usize::from(is_admin);
+        self.shared.connections += 1;
+        self.peers.insert(Peer { is_admin, ..Peer::new(transport, id, self.now) });
         if self.peers.capacity() != capacity {
             self.charge_table();
         }
         let may = match (is_full, is_short) {
             (true, _) => Err(Refusal::Unavailable("too many connections")),
             (false, true) => Err(Refusal::Unavailable("the server is short of memory")),
+            (false, false) if is_admin => Ok(()),
             (false, false) => self.count_client(id),
         };
         if let Err(refusal) = may {
@@ -49,6 +67,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
                 self.refuse(id, &refusal.into());
             } else if is_crowded {
                 self.shared.metrics.refused(refusal.status());
+                self.shared.connections -= 1;
                 self.peers.remove(id.slot());
                 return None;
             } else {

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
+use super::vitals::Vitals;
 use super::{Command, Shared, Transport, client};
 use crate::backplane::Author;
 use crate::backplane::channels::Dialect;
@@ -316,6 +317,11 @@ impl Context<'_> {
         Ok(())
     }
 
+    /// How the server is.
+    pub fn vitals(&self) -> Vitals {
+        self.shared.vitals()
+    }
+
     /// The server's bounds.
     pub fn limits(&self) -> &Limits {
         &self.shared.rules.limits
@@ -340,6 +346,7 @@ impl Context<'_> {
 pub struct Opening<'a> {
     pub(super) ctx: Context<'a>,
     pub(super) request: &'a Request<'a>,
+    pub(super) is_admin: bool,
     pub(super) granted: Granted,
 }
 
@@ -347,6 +354,11 @@ impl<'a> Opening<'a> {
     /// The request: path, headers, cookies.
     pub fn request(&self) -> &'a Request<'a> {
         self.request
+    }
+
+    /// Whether the client came through a listener for those who run the server.
+    pub fn is_admin(&self) -> bool {
+        self.is_admin
     }
 
     /// Chooses the first of `preferred` that the client offers and says so in the answer (RFC 6455 §4.2.2).

@@ -68,14 +68,19 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     /// Begins to end: readiness turns red at once, and after `drain_delay` connections are closed over
     /// `drain_duration`, each with a hint when to come back.
     pub fn drain(&mut self, now: Instant) {
+        self.set_time(now);
+        self.drain_now();
+    }
+
+    /// As [`Engine::drain`], in the turn's own time.
+    pub(super) fn drain_now(&mut self) {
         if !self.shared.is_draining {
-            self.begin_drain(now, self.shared.rules.limits.drain_delay);
+            self.begin_drain(self.shared.rules.limits.drain_delay);
         }
     }
 
     /// Begins to close connections after a while.
-    pub(super) fn begin_drain(&mut self, now: Instant, delay: Duration) {
-        self.set_time(now);
+    pub(super) fn begin_drain(&mut self, delay: Duration) {
         self.shared.is_draining = true;
         let limits = &self.shared.rules.limits;
         let begin_ms = self.shared.now_ms + delay.as_millis() as u64;

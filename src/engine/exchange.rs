@@ -4,12 +4,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Shared, Transport, client};
+use super::survey::{Findings, Survey};
+use super::vitals::Vitals;
+use super::{Command, Shared, Transport, client};
 use crate::backplane::Author;
 use crate::backplane::channels::Dialect;
 use crate::http::head::Request;
 use crate::http::response::{Refusal, Response};
-use crate::id::ConnId;
+use crate::id::{ConnId, Identity};
 use crate::ledger::snapshot::{Readings, Snapshot};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
@@ -33,6 +35,9 @@ pub struct Exchange<'a> {
     pub(super) has_waited: bool,
     pub(super) told: Option<Result<Published, NotPublished>>,
     pub(super) roster: Option<&'a Roster>,
+    pub(super) found: Option<Findings>,
+    pub(super) is_admin: bool,
+    pub(super) reader: Identity,
     pub(super) expires: Tick,
     pub(super) shared: &'a mut Shared,
 }
@@ -52,6 +57,9 @@ pub enum Reply {
     /// None yet: the handler is asked again when the backplane has answered what it has published or asked, and finds the
     /// answer in [`Exchange::outcome`] or [`Exchange::roster`].
     Pending(Ticket),
+    /// None yet: connections or rooms are looked through, some in each turn, and then the handler is asked again and finds
+    /// what there is in [`Exchange::findings`]. Where too many look already, the answer is 503.
+    Survey(Box<Survey>),
     /// What is published in a room, as server-sent events, until the client goes (HTML §9.2).
     Events {
         /// The room, which is made if there is none of this name.
@@ -132,6 +140,31 @@ impl<'a> Exchange<'a> {
     /// Who is in the room that this request has asked about.
     pub fn roster(&self) -> Option<&'a Roster> {
         self.roster
+    }
+
+    /// What has been found of what the request has had looked for, after [`Reply::Survey`]. The body is not there any more.
+    pub fn findings(&mut self) -> Option<Findings> {
+        self.found.take()
+    }
+
+    /// Whether the request came through a listener for those who run the server.
+    pub fn is_admin(&self) -> bool {
+        self.is_admin
+    }
+
+    /// Says who reads the events with which this request is answered, so that they can be found by that.
+    pub fn identify(&mut self, reader: Identity) {
+        self.reader = reader;
+    }
+
+    /// Begins to end the server, gently, as [`Handle::drain`](crate::Handle::drain) does.
+    pub fn drain(&mut self) {
+        self.shared.commands.push_back(Command::Drain);
+    }
+
+    /// How the server is.
+    pub fn vitals(&self) -> Vitals {
+        self.shared.vitals()
     }
 
     /// Whether a room is shared with other nodes and not open yet. Then whatever is answered now is not sent: the handler

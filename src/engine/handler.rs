@@ -3,7 +3,7 @@
 use crate::conn::Closed;
 use crate::http::head::Request;
 use crate::http::response::{Refusal, Response};
-use crate::id::ConnId;
+use crate::id::{ConnId, Identity};
 use crate::room::publish::{NotPublished, Published, Ticket};
 use crate::ws::message::Message;
 
@@ -83,6 +83,18 @@ pub trait Handler {
         outcome: Result<Published, NotPublished>,
     ) {
         let (_, _, _, _) = (state, ctx, ticket, outcome);
+    }
+
+    /// Whose connection it is, for whoever looks through them; nobody's unless implemented. It is asked of many in a turn.
+    fn identity(&self, state: &Self::State) -> Identity {
+        let _ = state;
+        Identity::default()
+    }
+
+    /// Where the application has put the connection, such as a path, for whoever looks at it; nowhere unless implemented.
+    fn route(&self, state: &Self::State) -> Option<String> {
+        let _ = state;
+        None
     }
 
     /// The connection has ended and has left its rooms; sending to it is an error now.

@@ -32,7 +32,8 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     pub fn hand_over(&mut self, now: Instant) {
         self.shared.rooms.give_up();
         if self.accepts() {
-            self.begin_drain(now, Duration::ZERO);
+            self.set_time(now);
+            self.begin_drain(Duration::ZERO);
         }
     }
 

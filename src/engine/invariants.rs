@@ -31,6 +31,9 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         }
         let refusals = self.peers.iter().filter(|(_, peer)| peer.refused).count();
         assert_eq!(self.refusals, refusals, "who lingers without a place is counted");
+        let admins = self.peers.iter().filter(|(_, peer)| peer.is_admin).count();
+        assert_eq!(self.admins, admins, "who has a place of its own is counted");
+        assert_eq!(self.shared.connections, self.peers.len(), "connections are counted");
         self.check_memory();
         let outcomes = self.shared.rooms.ledger().outcomes();
         let begun: u64 = self.peers.iter().map(|(_, peer)| peer.outbound.owed()).sum();

@@ -6,6 +6,7 @@
 mod addresses;
 mod budget;
 mod client;
+mod command;
 mod connect;
 mod context;
 mod drain;
@@ -16,6 +17,7 @@ pub mod handler;
 mod handover;
 mod invariants;
 mod link;
+mod look;
 mod measure;
 mod open;
 mod peer;
@@ -23,6 +25,8 @@ mod pressure;
 mod read;
 mod reload;
 mod rules;
+pub mod survey;
+pub mod vitals;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -30,6 +34,7 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
+pub use command::Command;
 pub use context::{Context, Opening, SendError};
 pub use exchange::{Exchange, Reply};
 pub use peer::Transport;
@@ -37,7 +42,6 @@ pub use rules::Rules;
 
 use crate::backplane::Author;
 use crate::conn::Stage;
-use crate::http::response::Response;
 use crate::id::ConnId;
 use crate::ledger::{End, ns_between};
 use crate::metrics::Metrics;
@@ -48,15 +52,15 @@ use crate::room::publish::{NotPublished, Post, Published};
 use crate::room::rooms::Rooms;
 use crate::spare::Spares;
 use crate::timer::{Tick, Wheel, ms_between};
-use crate::ws::close::CloseReason;
 use crate::ws::deflate::{Deflater, Inflater};
-use crate::ws::message::{Message, OwnedMessage};
+use crate::ws::message::Message;
 use addresses::Addresses;
 use drain::Pace;
 use handler::Handler;
 use link::Link;
 use peer::Peer;
 use pressure::Budget;
+use survey::Surveys;
 
 /// What a handler's call may touch besides its own connection.
 struct Shared {
@@ -71,6 +75,8 @@ struct Shared {
     is_draining: bool,
     /// What the rooms are shared through, where there are other nodes.
     link: Option<Box<Link>>,
+    /// How many connections there are.
+    connections: usize,
     /// When the loop began, and the time now, in milliseconds since 1970.
     start_ms: u64,
     now_ms: u64,
@@ -102,21 +108,6 @@ impl Shared {
     fn tick_at(&self, unix_ms: u64) -> Tick {
         Tick::default().after(Duration::from_millis(unix_ms.saturating_sub(self.start_ms)))
     }
-}
-
-/// A request to the engine that concerns a connection other than the one being handled, or none.
-#[derive(Debug)]
-pub enum Command {
-    /// Publish to a room.
-    Publish(String, OwnedMessage),
-    /// Send to one connection; without effect once it has ended.
-    Send(ConnId, OwnedMessage),
-    /// Close one connection.
-    Close(ConnId, CloseReason),
-    /// Let a deferred client in.
-    Admit(ConnId),
-    /// Turn a deferred client away.
-    Refuse(ConnId, Response),
 }
 
 /// The engine; `H` is the application, `T` what connects it to a peer.
@@ -157,6 +148,10 @@ pub struct Engine<H: Handler, T> {
     is_listening: bool,
     /// By when all connections are gone: everybody has been told that the server stops.
     stopping: Option<Tick>,
+    /// The looks through connections and rooms that have begun.
+    surveys: Surveys,
+    /// Connections that came through a listener for those who run the server, and have places of their own.
+    admins: usize,
 }
 
 impl<H: Handler, T: Transport> Engine<H, T> {
@@ -184,6 +179,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         let (deflater, commands) = (Deflater::default(), VecDeque::new());
         let inflater = Inflater::new(&rules.limits);
         let (budget, link, is_draining, now_ms) = (Budget::default(), None, false, start_ms);
+        let connections = 0;
         let mut shared = Shared {
             rules,
             rooms,
@@ -194,6 +190,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             budget,
             link,
             is_draining,
+            connections,
             start_ms,
             now_ms,
         };
@@ -220,6 +217,8 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             pace: None,
             is_listening: false,
             stopping: None,
+            surveys: Surveys::default(),
+            admins: 0,
         }
     }
 
@@ -281,6 +280,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         self.keep_pace();
         self.flush();
         self.walk();
+        self.survey();
         self.release();
         self.report();
         self.shared.rooms.keep_ledger();
@@ -305,6 +305,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             || !self.shared.commands.is_empty()
             || self.shared.rooms.has_news()
             || self.shared.rooms.has_woken()
+            || !self.surveys.is_empty()
     }
 
     /// How long the next sleep may be; `None` for as long as nobody calls.
@@ -332,6 +333,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             Command::Close(id, reason) => self.close_peer(id, reason),
             Command::Admit(id) => self.decide(id, None),
             Command::Refuse(id, response) => self.decide(id, Some(response)),
+            Command::Drain => self.drain_now(),
         }
     }
 
@@ -370,6 +372,8 @@ impl<H: Handler, T: Transport> Engine<H, T> {
                 self.shared.rooms.ledger_mut().end(End::Gone, peer.outbound.owed());
                 self.discharge(peer.charged);
                 self.refusals -= usize::from(peer.refused);
+                self.admins -= usize::from(peer.is_admin);
+                self.shared.connections -= 1;
                 if let Some(counted) = peer.counted {
                     self.addresses.leave(counted);
                 }

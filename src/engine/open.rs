@@ -10,7 +10,7 @@ use crate::http::body::Framing;
 use crate::http::head::Request;
 use crate::http::response::{Refusal, Response};
 use crate::http::upgrade::{Granted, Upgrade};
-use crate::id::ConnId;
+use crate::id::{ConnId, Identity};
 use crate::outbound::Outbound;
 use crate::room::encoding::Encoding;
 use crate::room::join::{Join, JoinError};
@@ -30,6 +30,8 @@ pub(super) enum Asked<'b> {
     WithBody(&'b [u8]),
     /// It has waited; the time may have run out.
     Again { until: Option<Tick>, has_waited: bool },
+    /// What it has had looked for has been found.
+    Surveyed,
     /// What it has published has been answered.
     Told(Result<Published, NotPublished>),
     /// It is known who is in the room.
@@ -60,8 +62,9 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             return self.decide(id, None);
         }
         let Some(parked) = get(&mut self.peers, id).and_then(|peer| peer.conn.take_parked()) else { return };
-        if parked.why == Why::Answer && parked.until > self.now && self.stopping.is_none() {
-            // What it has published is on its way: nobody else can tell it.
+        let is_on_its_way = matches!(parked.why, Why::Answer | Why::Survey);
+        if is_on_its_way && parked.until > self.now && self.stopping.is_none() {
+            // What it has published, or asked for, is on its way: nobody else can tell it.
             if let Some(peer) = get(&mut self.peers, id) {
                 peer.conn.park(parked);
             }
@@ -73,10 +76,25 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             Why::News => Asked::Again { until: Some(parked.until), has_waited },
             Why::Opening => Asked::Again { until: None, has_waited },
             Why::Answer => Asked::Told(Err(NotPublished::Away)),
+            Why::Survey => Asked::Surveyed,
         };
+        self.surveys.forget(id);
         self.answer(id, &parked.head, asked);
         if let Some(peer) = get(&mut self.peers, id) {
             // What was pipelined behind it has waited, too.
+            peer.queue_read(&mut self.readable);
+        }
+    }
+
+    /// A request that waited for what it has had looked for is answered.
+    pub(super) fn answer_surveyor(&mut self, id: ConnId) {
+        let Some(peer) = get(&mut self.peers, id) else { return };
+        match peer.conn.take_parked() {
+            Some(parked) if parked.why == Why::Survey => self.answer(id, &parked.head, Asked::Surveyed),
+            Some(parked) => return peer.conn.park(parked),
+            None => return,
+        }
+        if let Some(peer) = get(&mut self.peers, id) {
             peer.queue_read(&mut self.readable);
         }
     }
@@ -137,7 +155,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         let (body, has_waited, until) = match asked {
             Asked::WithBody(body) => (body, false, None),
             Asked::Again { until, has_waited } => (&b""[..], has_waited, until),
-            Asked::Told(_) | Asked::Listed(_) => (&b""[..], false, None),
+            Asked::Told(_) | Asked::Listed(_) | Asked::Surveyed => (&b""[..], false, None),
             Asked::First | Asked::Admitted => (&b""[..], false, None),
         };
         // Whoever asks while connections are being closed is answered with what there is.
@@ -149,11 +167,31 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         let expires = Tick::NEVER;
         let told = if let Asked::Told(outcome) = asked { Some(outcome) } else { None };
         let roster = if let Asked::Listed(roster) = asked { Some(roster) } else { None };
-        let mut exchange =
-            Exchange { id, transport, client, request, body, has_waited, told, roster, expires, shared };
+        let is_surveyed = matches!(asked, Asked::Surveyed);
+        let found = self.surveys.found.take().filter(|_| is_surveyed);
+        if is_surveyed && found.is_none() {
+            let refusal = Refusal::Unavailable("the look through the server has taken too long");
+            return self.reply(id, request, &refusal.into());
+        }
+        let (is_admin, reader) = (peer.is_admin, Identity::default());
+        let mut exchange = Exchange {
+            id,
+            transport,
+            client,
+            request,
+            body,
+            has_waited,
+            told,
+            roster,
+            found,
+            is_admin,
+            reader,
+            expires,
+            shared,
+        };
         exchange.shared.take_asked();
         let reply = self.handler.http(&mut exchange);
-        let expires = exchange.expires;
+        let (expires, reader) = (exchange.expires, exchange.reader);
         let opens = self.shared.take_asked().filter(|_| !has_waited);
         if let Some(room) = opens {
             return self.park_until_open(id, head, request, room);
@@ -185,7 +223,8 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             Reply::Events { room, .. } if !has_waited && self.shared.rooms.is_opening(&room) => {
                 self.park_until_open(id, head, request, room);
             }
-            Reply::Events { room, start } => self.stream(id, request, (&room, start), expires),
+            Reply::Events { room, start } => self.stream(id, request, (&room, start), (expires, reader)),
+            Reply::Survey(survey) => self.begin_survey(id, head, request, *survey),
         }
     }
 
@@ -211,7 +250,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         awaits
     }
 
-    fn reply(&mut self, id: ConnId, request: &Request<'_>, response: &Response) {
+    pub(super) fn reply(&mut self, id: ConnId, request: &Request<'_>, response: &Response) {
         if response.status() >= 400 {
             self.shared.metrics.refused(response.status());
         }
@@ -236,7 +275,13 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     }
 
     /// Answers with a room's events, until the client goes or its proof expires.
-    fn stream(&mut self, id: ConnId, request: &Request<'_>, (room, start): (&str, Start), expires: Tick) {
+    fn stream(
+        &mut self,
+        id: ConnId,
+        request: &Request<'_>,
+        (room, start): (&str, Start),
+        (expires, reader): (Tick, Identity),
+    ) {
         let head = Response::new(200)
             .header("content-type", "text/event-stream")
             .header("cache-control", "no-store")
@@ -253,7 +298,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         peer.memberships.reserve_exact(1);
         peer.memberships.push(membership);
         peer.lagging |= joined.is_behind;
-        peer.conn.stream();
+        peer.conn.stream(reader);
         peer.expires = expires;
         peer.outbound.push_http(|out| {
             head.write_endless_head(out);
@@ -306,13 +351,15 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     /// Asks the handler, and answers 101 with whatever it sent right behind, or its refusal.
     fn open(&mut self, id: ConnId, head: &[u8], request: &Request<'_>, upgrade: &Upgrade) {
         let Some(peer) = get(&mut self.peers, id) else { return };
+        let is_admin = peer.is_admin;
         let deflate = upgrade.deflate.filter(|_| self.shared.rules.deflate);
         let mut greeting = Outbound::default();
         let mut ctx = context(peer, &mut self.shared).0;
         ctx.outbound = &mut greeting;
         ctx.deflate = deflate;
         ctx.open = true;
-        let mut opening = Opening { ctx, request, granted: Granted { deflate, ..Granted::default() } };
+        let mut opening =
+            Opening { ctx, request, is_admin, granted: Granted { deflate, ..Granted::default() } };
         opening.ctx.shared.take_asked();
         let opened = self.handler.open(&mut opening);
         let granted = std::mem::take(&mut opening.granted);

@@ -71,6 +71,10 @@ pub(super) struct Peer<T, S> {
     pub(super) awaited: bool,
     /// There was no place for it: it has been told so, and lingers.
     pub(super) refused: bool,
+    /// It came through a listener for those who run the server.
+    pub(super) is_admin: bool,
+    /// When it came.
+    pub(super) opened: Tick,
     /// When the last byte came, or left.
     pub(super) seen: Tick,
     /// When this phase, or the wait for a pong, began.
@@ -112,6 +116,7 @@ impl<T: Transport, S> Peer<T, S> {
         Self {
             awaited: transport.announced() == Announced::Awaited,
             refused: false,
+            is_admin: false,
             transport,
             conn: Conn::default(),
             outbound: Outbound::default(),
@@ -122,6 +127,7 @@ impl<T: Transport, S> Peer<T, S> {
             id,
             charged: [0; 3],
             counted: None,
+            opened: now,
             seen: now,
             since: now,
             expires: Tick::NEVER,

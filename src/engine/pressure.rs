@@ -32,7 +32,7 @@ pub(super) enum Pressure {
 /// The budget, and how long it has been nearly used up.
 #[derive(Debug)]
 pub(super) struct Budget {
-    bytes: usize,
+    pub(super) bytes: usize,
     /// 80, 90 and 95 % of it.
     marks: [usize; 3],
     /// What the machine has, where the limits do not say how much of that is to be used.

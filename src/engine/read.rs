@@ -297,6 +297,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             self.shared.rooms.unlisten(&parked.room, id);
         }
         self.shared.wait_no_longer(id);
+        self.surveys.forget(id);
         if is_planted(Fault::LeaveForgottenOnLoss) {
             peer.memberships.clear();
         }

@@ -77,6 +77,15 @@ pub struct Listen {
     pub is_tls: bool,
     /// Whether its connections begin with a PROXY header; without one they are dropped.
     pub is_proxied: bool,
+    /// Whether it is for those who run the server: what comes in there has places of its own.
+    pub is_admin: bool,
+}
+
+impl Listen {
+    /// Listens on an address for plain HTTP and WebSocket.
+    pub fn plain(address: Address) -> Self {
+        Self { address, is_tls: false, is_proxied: false, is_admin: false }
+    }
 }
 
 impl fmt::Display for Listen {
@@ -84,6 +93,7 @@ impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.is_tls { "https" } else { "http" };
         let behind = if self.is_proxied { " behind PROXY headers" } else { "" };
-        write!(f, "{scheme}://{}{behind}", self.address)
+        let whom = if self.is_admin { " for admins" } else { "" };
+        write!(f, "{scheme}://{}{behind}{whom}", self.address)
     }
 }

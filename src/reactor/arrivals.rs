@@ -30,8 +30,8 @@ impl<H: Handler> Reactor<H> {
                 let Some(listener) = self.listeners.get_mut(at) else { break };
                 match listener.accept(now, self.limits.accept_retry) {
                     Accepted::Stream(socket) => {
-                        let Listen { is_tls, is_proxied, .. } = *listener.listen();
-                        self.take_in(socket, (is_tls, is_proxied), now);
+                        let Listen { is_tls, is_proxied, is_admin, .. } = *listener.listen();
+                        self.take_in(socket, (is_tls, is_proxied, is_admin), now);
                     }
                     Accepted::Failed => self.metrics.accept_errors.add(1),
                     Accepted::NoDescriptor => {
@@ -50,7 +50,7 @@ impl<H: Handler> Reactor<H> {
         }
     }
 
-    fn take_in(&mut self, socket: Socket, (is_tls, is_proxied): (bool, bool), now: Instant) {
+    fn take_in(&mut self, socket: Socket, (is_tls, is_proxied, is_admin): (bool, bool, bool), now: Instant) {
         if is_proxied && !is_proxy(&socket, self.engine.trusted_proxies()) {
             return self.metrics.proxies_refused.add(1);
         }
@@ -64,6 +64,7 @@ impl<H: Handler> Reactor<H> {
         let token = Source::Conn(self.engine.next_id()).into();
         match self.poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE) {
             // Where there is no place for it, it is told so, or dropped.
+            Ok(()) if is_admin => drop(self.engine.connect_admin(stream, now)),
             Ok(()) => drop(self.engine.connect(stream, now)),
             Err(_) => self.metrics.accept_errors.add(1),
         }

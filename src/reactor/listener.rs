@@ -214,7 +214,7 @@ mod tests {
     fn row_11_of_part_2_accepted_sockets_give_up_on_what_nobody_acknowledges() {
         let limits = Limits { unacknowledged_deadline: Duration::from_secs(7), ..Limits::default() };
         let address = Address::try_from("127.0.0.1:0").unwrap();
-        let listen = Listen { address, is_tls: false, is_proxied: false };
+        let listen = Listen::plain(address);
         let mut listener = Listener::bind(listen, 0, &limits, false).unwrap();
         let _client = std::net::TcpStream::connect(listener.listen().address.to_string()).unwrap();
         let Accepted::Stream(Connected::Tcp(stream)) = listener.accept(Instant::now(), Duration::ZERO) else {

@@ -59,7 +59,7 @@ impl Sockets {
             let address = at(&passed.socket)?;
             // What is said of the address says more than the name of the socket does.
             let said = self.listens.iter().find(|listen| listen.address == address).cloned();
-            let listen = said.unwrap_or(Listen { address, is_tls: passed.is_tls, is_proxied: false });
+            let listen = said.unwrap_or(Listen { is_tls: passed.is_tls, ..Listen::plain(address) });
             listeners.push(Listener::adopt(&passed.socket, listen, Origin::Passed, limits)?);
         }
         let mut passed = self.passed.iter().map(|passed| at(&passed.socket));

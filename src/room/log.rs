@@ -49,8 +49,8 @@ pub enum Lag {
 /// When a publication was appended, in milliseconds since 1970 and by the loop's own clock, and whether the server itself
 /// is its author.
 #[derive(Clone, Copy, Debug)]
-struct Stamp {
-    time_ms: u64,
+pub(super) struct Stamp {
+    pub(super) time_ms: u64,
     appended_ns: u64,
     /// How long before that its bytes were read.
     ingest_ns: u32,
@@ -66,7 +66,7 @@ pub struct Log {
     /// The same in other forms, each while somebody reads it; mostly none.
     further: Vec<Further>,
     /// One for each publication that some lane holds.
-    stamps: VecDeque<Stamp>,
+    pub(super) stamps: VecDeque<Stamp>,
     keep: Keep,
     /// What comes after this is history.
     floor: Cursor,
@@ -367,7 +367,7 @@ impl Log {
     }
 
     /// The place before the publication that the first stamp is of.
-    fn first_stamp(&self) -> u64 {
+    pub(super) fn first_stamp(&self) -> u64 {
         self.head().offset() - self.stamps.len() as u64
     }
 

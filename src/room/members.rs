@@ -63,6 +63,11 @@ impl Members {
         self.slots.is_empty()
     }
 
+    /// How many members the walk passes by, because they are behind.
+    pub(super) fn lagging(&self) -> usize {
+        self.lagging
+    }
+
     /// Whether some member's socket takes no more.
     pub(super) fn any_lagging(&self) -> bool {
         self.lagging > 0

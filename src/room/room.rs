@@ -13,6 +13,7 @@ use super::members::{Member, Members};
 use super::position::{Position, Start};
 use super::presence::{Census, Roll};
 use super::press::Press;
+use super::rooms::RoomInfo;
 use super::rooms::memory::Held;
 use crate::id::ConnId;
 use crate::ledger::{AccountId, Begun, Ledger, Standing};
@@ -94,6 +95,22 @@ impl Room {
     /// Bytes that members who keep up have not been sent yet.
     pub(super) fn backlog(&self) -> u64 {
         self.log.bytes_after(self.members.walked())
+    }
+
+    /// What is known of it.
+    pub(super) fn info(&self) -> RoomInfo {
+        RoomInfo {
+            name: self.name.clone(),
+            members: self.members.len(),
+            users: self.roll.as_ref().map_or(0, |roll| roll.len()),
+            position: self.log.position(),
+            history: self.log.history_len(),
+            skipped: self.skipped,
+            census: self.census,
+            lagging: self.members.lagging(),
+            backlog: self.backlog(),
+            log_bytes: self.log.held(),
+        }
     }
 
     /// Publishers that waited for the walk, in the order in which they go on.

@@ -5,6 +5,7 @@ mod handover;
 mod ledger;
 pub mod memory;
 pub mod shared;
+mod standing;
 mod sweep;
 mod walk;
 
@@ -48,6 +49,12 @@ pub struct RoomInfo {
     pub skipped: u64,
     /// What other nodes have said of it, where there are others; at most two thirds of `presence_lease` ago.
     pub census: Census,
+    /// How many members take no more for now, or are behind for another reason.
+    pub lagging: usize,
+    /// Bytes that those who keep up are still to be sent.
+    pub backlog: u64,
+    /// Bytes that the log holds, in all encodings.
+    pub log_bytes: usize,
 }
 
 /// The rooms that have members, or history.
@@ -142,16 +149,7 @@ impl Rooms {
     /// What is known of a room; `None` where there is none of this name.
     pub fn info(&self, name: &str) -> Option<RoomInfo> {
         // One that is being opened has no position that means anything.
-        let room = self.get(name).filter(|room| !room.is_opening)?;
-        Some(RoomInfo {
-            name: room.name.clone(),
-            members: room.members.len(),
-            users: room.roll.as_ref().map_or(0, |roll| roll.len()),
-            position: room.log.position(),
-            history: room.log.history_len(),
-            skipped: room.skipped,
-            census: room.census,
-        })
+        self.get(name).filter(|room| !room.is_opening).map(Room::info)
     }
 
     /// The names of rooms in their order: those that begin with `prefix` and come after `after`.

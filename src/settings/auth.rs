@@ -79,7 +79,7 @@ struct HeaderEntry {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct TokenEntry {
+pub(super) struct TokenEntry {
     user: String,
     sha256: Option<String>,
     secret: Option<SecretEntry>,
@@ -106,7 +106,7 @@ enum SecretsEntry {
 /// Where a secret stands. Whatever else is written is taken without a look: an error must not show what may be one.
 #[derive(Deserialize)]
 #[serde(untagged, deny_unknown_fields)]
-enum SecretEntry {
+pub(super) enum SecretEntry {
     File { file: PathBuf },
     Env { env: String },
     Wrong(IgnoredAny),
@@ -237,7 +237,7 @@ impl HeaderEntry {
 
 impl TokenEntry {
     /// The shortest token, which nobody is to guess.
-    const BYTES_MIN: usize = 16;
+    pub(super) const BYTES_MIN: usize = 16;
 
     fn into_token(self, key: &str, around: Around<'_>) -> Result<StaticToken, String> {
         if !is_user(&self.user) {
@@ -320,7 +320,7 @@ impl SecretsEntry {
 
 impl SecretEntry {
     /// The secret, without the line's end that an editor puts behind it.
-    fn read(self, key: &str, around: Around<'_>) -> Result<Vec<u8>, String> {
+    pub(super) fn read(self, key: &str, around: Around<'_>) -> Result<Vec<u8>, String> {
         let mut bytes = match self {
             SecretEntry::File { file } => std::fs::read(around.folder.join(&file))
                 .map_err(|error| format!("{key}: {}: {error}", file.display()))?,

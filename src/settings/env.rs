@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Settings, backplane, parse_mode, parse_networks, parse_origins};
+use super::{Settings, admin, backplane, parse_mode, parse_networks, parse_origins};
 use crate::limits::Limits;
 
 impl Settings {
@@ -17,6 +17,7 @@ impl Settings {
         if let Some(listen) = env("FANLINE_TLS_PROXY_LISTEN") {
             self.tls.proxy_listen = list(listen);
         }
+        admin::apply_env(&mut self.admin, &env)?;
         backplane::apply(&mut self.backplane, &env, &backplane::VARIABLES)?;
         if let Some(trusted) = env("FANLINE_TRUSTED_PROXIES") {
             self.trusted_proxies = parse_networks(&list(trusted))?;

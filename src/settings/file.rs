@@ -112,6 +112,11 @@ impl<'t, 's> Table<'t, 's> {
         self.source.wrong(at, self.full(key), what);
     }
 
+    /// Notes what is wrong with the table as a whole.
+    pub(super) fn wrong_itself(&self, at: usize, what: impl Into<String>) {
+        self.source.wrong(at, self.name.clone(), what);
+    }
+
     /// Where a key's value stands, if it is there.
     pub(super) fn find(&self, key: &str) -> Option<usize> {
         self.entries.get(key).map(|value| value.span().start)

@@ -108,6 +108,18 @@ pub fn command() -> Command {
                 .value_name("LAYER")
                 .help("channels: share rooms with Django Channels applications, on their layer in that Redis"),
         )
+        .arg(
+            Arg::new("admin-listen")
+                .long("admin-listen")
+                .value_name("ADDR")
+                .action(ArgAction::Append)
+                .help("Address of the admin API and page alone, such as 127.0.0.1:9001; may be repeated"),
+        )
+        .arg(
+            file("admin-token-file")
+                .long("admin-token-file")
+                .help("File of the token that the admin API asks for; without --admin-listen it is where the rest is"),
+        )
         .arg(Arg::new("origin").long("origin").value_name("ORIGIN").action(ArgAction::Append).help(
             "Origin whose pages may connect besides the server's own, such as https://example.org; * for any",
         ))

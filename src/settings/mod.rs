@@ -1,5 +1,6 @@
 //! What the binary is told: flags, environment variables and a configuration file, in this order of precedence.
 
+mod admin;
 mod auth;
 mod backplane;
 mod env;
@@ -8,6 +9,7 @@ mod flags;
 mod listen;
 mod routes;
 mod summary;
+mod task;
 mod tls;
 
 use std::ffi::OsString;
@@ -15,9 +17,11 @@ use std::path::{Path, PathBuf};
 
 use clap::ArgMatches;
 
+pub use admin::Admin;
 pub use auth::Around;
 pub use file::Mistake;
 pub use flags::command;
+pub use task::Task;
 pub use tls::Tls;
 
 use auth::AuthEntry;
@@ -68,6 +72,8 @@ pub struct Settings {
     pub routes: Vec<Route>,
     /// Who may do what.
     pub gate: Gate,
+    /// Who may look inside.
+    pub admin: Admin,
 }
 
 impl Default for Settings {
@@ -90,17 +96,9 @@ impl Default for Settings {
             static_folder: None,
             routes: Route::defaults(),
             gate: Gate::default(),
+            admin: Admin::default(),
         }
     }
-}
-
-/// What the command line asks for.
-#[derive(Debug)]
-pub enum Task {
-    /// Serve.
-    Serve(Box<Settings>),
-    /// Look at a configuration file.
-    Check(PathBuf),
 }
 
 /// Why the binary does not start, in words for the one who started it.
@@ -112,23 +110,6 @@ pub enum SettingsError {
     Invalid(String),
     /// The configuration file is not understood; one line for each mistake, as `FILE:LINE: key: what is wrong`.
     File(String),
-}
-
-impl Task {
-    /// Reads the command line, and what it asks for needs.
-    ///
-    /// # Errors
-    /// [`SettingsError`] with the flag, variable or key at fault.
-    pub fn read(
-        args: impl IntoIterator<Item = OsString>,
-        env: impl Fn(&str) -> Option<String>,
-    ) -> Result<Self, SettingsError> {
-        let flags = command().try_get_matches_from(args).map_err(SettingsError::Flags)?;
-        match flags.subcommand().and_then(|(_, check)| check.get_one::<PathBuf>("file")) {
-            Some(file) => Ok(Task::Check(file.clone())),
-            None => Settings::of(&flags, env).map(Box::new).map(Task::Serve),
-        }
-    }
 }
 
 impl Settings {
@@ -230,6 +211,9 @@ impl Settings {
         if let Some(backplane) = table.table("backplane") {
             self.backplane = backplane::read(backplane);
         }
+        if let Some(admin) = table.table("admin") {
+            self.admin = admin::read(admin, around);
+        }
         if let Some(limits) = table.table("limits") {
             self.limits = read_limits(source, limits);
         }
@@ -264,6 +248,7 @@ impl Settings {
         if let Some(listen) = flags.get_many::<String>("listen") {
             self.listen = listen.cloned().collect();
         }
+        admin::apply_flags(&mut self.admin, flags)?;
         let flag = |name: &str| flags.get_one::<String>(name.trim_start_matches("--")).cloned();
         backplane::apply(&mut self.backplane, flag, &backplane::FLAGS)?;
         if let Some(listen) = flags.get_many::<String>("proxy-listen") {

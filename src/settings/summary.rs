@@ -20,6 +20,7 @@ impl Settings {
             (" for wss", &self.tls.listen),
             (" behind PROXY headers", &self.proxy_listen),
             (" for wss behind PROXY headers", &self.tls.proxy_listen),
+            (" for admins", &self.admin.listen),
         ];
         for (what, addrs) in listens.iter().filter(|(_, addrs)| !addrs.is_empty()) {
             lines.push(format!("listens{what} on {}", addrs.join(", ")));
@@ -95,6 +96,9 @@ impl Settings {
                 "backplane = {}{layer}, keys begin with {} (none)",
                 backplane.url, backplane.prefix
             ));
+        }
+        if self.admin.token.is_some() {
+            lines.push("admin = with a token (none)".to_owned());
         }
         lines.extend(describe_gate(&self.gate));
         let defaults = Limits::default();

@@ -16,4 +16,5 @@ mod pipe;
 mod reload;
 mod rooms;
 mod storms;
+mod survey;
 mod world;

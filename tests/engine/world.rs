@@ -197,6 +197,14 @@ impl<H: Handler> World<H> {
         Some(self.clients.len() - 1)
     }
 
+    /// Connects through a listener for those who run the server.
+    pub fn connect_admin(&mut self, pipe: Pipe) -> Option<usize> {
+        let pipe = Rc::new(RefCell::new(Pipe { window: usize::MAX, read_max: usize::MAX, ..pipe }));
+        let id = self.engine.connect_admin(EngineEnd(pipe.clone()), self.now)?;
+        self.clients.push(Client { id, pipe });
+        Some(self.clients.len() - 1)
+    }
+
     /// Connects and opens a WebSocket.
     pub fn open(&mut self, path: &str) -> usize {
         self.open_with(path, "")

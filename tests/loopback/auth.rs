@@ -14,7 +14,7 @@ use tungstenite::Message;
 use crate::binary::Process;
 use crate::client::{Client, closed, exchange, tcp, text, try_connect};
 
-const SECRET: &str = "a secret of more than thirty-two bytes";
+pub const SECRET: &str = "a secret of more than thirty-two bytes";
 const OLD_SECRET: &str = "what was the secret before that one was";
 const TOKEN: &str = "printer-0a1b2c3d4e5f";
 
@@ -119,7 +119,7 @@ fn jwt_with(head: &str, claims: &Value) -> String {
     format!("{text}.{}", mac(SECRET, &text))
 }
 
-fn jwt(claims: Value) -> String {
+pub fn jwt(claims: Value) -> String {
     jwt_with(r#"{"alg":"HS256"}"#, &claims)
 }
 

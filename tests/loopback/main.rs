@@ -1,6 +1,7 @@
 //! The server on real sockets: as a library in a thread, and as the binary in a process.
 #![forbid(unsafe_code)]
 
+mod admin;
 mod auth;
 mod binary;
 mod client;
