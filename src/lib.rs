@@ -49,6 +49,7 @@
 pub mod app;
 pub mod auth;
 pub mod backplane;
+pub mod cli;
 pub mod conn;
 pub mod engine;
 pub mod exposition;

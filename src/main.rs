@@ -17,6 +17,13 @@ use sd_notify::NotifyState;
 fn main() -> ExitCode {
     match Task::read(std::env::args_os(), env) {
         Ok(Task::Check(file)) => check(&file),
+        Ok(Task::Ask(errand)) => match errand.run(&env) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => {
+                say(format_args!("fanline: {failure}"));
+                ExitCode::FAILURE
+            }
+        },
         Ok(Task::Serve(settings)) => match serve(*settings) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&format!("fanline: {error}")),

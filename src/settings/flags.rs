@@ -11,7 +11,7 @@ pub fn command() -> Command {
     Command::new("fanline")
         .version(env!("CARGO_PKG_VERSION"))
         .about("A WebSocket server on one thread: a room is a log, a connection is a cursor.")
-        .override_usage("fanline [OPTIONS]\n       fanline check FILE")
+        .override_usage("fanline [OPTIONS]\n       fanline check FILE\n       fanline COMMAND [OPTIONS]")
         .after_help(
             "Without options it serves /chat/<room> and a chat page on http://127.0.0.1:8080.\n\
              With --help it also lists the limits, each of them a flag.",
@@ -28,6 +28,7 @@ pub fn command() -> Command {
                 .about("Say what a configuration file makes, or every mistake in it (exit code 2)")
                 .arg(file("file").required(true).help("The file; nothing is started")),
         )
+        .subcommands(crate::cli::commands())
         .arg(
             Arg::new("listen")
                 .short('l')

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::{Settings, SettingsError, command};
+use crate::cli::Errand;
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -12,6 +13,8 @@ pub enum Task {
     Serve(Box<Settings>),
     /// Look at a configuration file.
     Check(PathBuf),
+    /// Ask a running server.
+    Ask(Box<Errand>),
 }
 
 impl Task {
@@ -24,9 +27,13 @@ impl Task {
         env: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, SettingsError> {
         let flags = command().try_get_matches_from(args).map_err(SettingsError::Flags)?;
-        match flags.subcommand().and_then(|(_, check)| check.get_one::<PathBuf>("file")) {
-            Some(file) => Ok(Task::Check(file.clone())),
-            None => Settings::of(&flags, env).map(Box::new).map(Task::Serve),
+        let Some((name, args)) = flags.subcommand() else {
+            return Settings::of(&flags, env).map(Box::new).map(Task::Serve);
+        };
+        match (Errand::new(name, args), args.try_get_one::<PathBuf>("file")) {
+            (Some(errand), _) => Ok(Task::Ask(Box::new(errand))),
+            (None, Ok(Some(file))) => Ok(Task::Check(file.clone())),
+            (None, _) => Err(SettingsError::Invalid(format!("`{name}` is no command"))),
         }
     }
 }

@@ -1,8 +1,8 @@
-//! The admin API and the commands over it, against the binary: what they show, what they do, and for whom.
+//! The admin API, against the binary: what it shows, what it does, and for whom.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -14,12 +14,12 @@ use crate::auth::{SECRET, jwt};
 use crate::binary::{Process, fanline};
 use crate::client::{Client, PATIENCE, closed, exchange, tcp, text, try_connect};
 
-const TOKEN: &str = "operator-0123456789abcdef";
+pub const TOKEN: &str = "operator-0123456789abcdef";
 
 /// A server with routes, users and an admin API.
-struct Site {
-    server: Process,
-    folder: tempfile::TempDir,
+pub struct Site {
+    pub server: Process,
+    pub folder: tempfile::TempDir,
 }
 
 const CONFIG: &str = "
@@ -36,7 +36,7 @@ const CONFIG: &str = "
 
 impl Site {
     /// A server that is told this besides; the admin API's listener is the last, if it has one.
-    fn new(config: &str) -> Self {
+    pub fn new(config: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
         write("secret", SECRET);
@@ -48,32 +48,32 @@ impl Site {
         Self { server, folder }
     }
 
-    fn private() -> Self {
+    pub fn private() -> Self {
         Self::new("[admin]\nlisten = ['127.0.0.1:0']")
     }
 
     /// Where clients connect.
-    fn addr(&self) -> SocketAddr {
+    pub fn addr(&self) -> SocketAddr {
         self.server.addrs[0]
     }
 
     /// Where admins do.
-    fn admin(&self) -> SocketAddr {
+    pub fn admin(&self) -> SocketAddr {
         *self.server.addrs.last().unwrap()
     }
 
-    fn join(&self, path: &str) -> Client {
+    pub fn join(&self, path: &str) -> Client {
         try_connect(self.addr(), path, &[]).unwrap()
     }
 
-    fn ask(&self, line: &str) -> Value {
+    pub fn ask(&self, line: &str) -> Value {
         let (status, body) = ask(self.admin(), line, "", "");
         assert!((200..300).contains(&status), "{line}: {status} {body}");
         body
     }
 
     /// Asks until the answer is as wanted.
-    fn await_that(&self, line: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+    pub fn await_that(&self, line: &str, is_so: impl Fn(&Value) -> bool) -> Value {
         let end = Instant::now() + PATIENCE;
         loop {
             let answer = self.ask(line);
@@ -86,11 +86,11 @@ impl Site {
     }
 
     /// Runs a command over the admin API.
-    fn run(&self, args: &[&str]) -> Output {
+    pub fn run(&self, args: &[&str]) -> Output {
         self.command(args).output().unwrap()
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = fanline(args);
         command.env("FANLINE_ADMIN", format!("http://{}", self.admin())).env_remove("FANLINE_ADMIN_TOKEN");
         command
@@ -109,7 +109,7 @@ fn ask(addr: SocketAddr, line: &str, headers: &str, body: &str) -> (u16, Value) 
     (status, serde_json::from_str(body).unwrap_or(Value::Null))
 }
 
-fn rows<'v>(page: &'v Value, rows: &str) -> &'v Vec<Value> {
+pub fn rows<'v>(page: &'v Value, rows: &str) -> &'v Vec<Value> {
     page[rows].as_array().unwrap_or_else(|| panic!("no {rows}: {page}"))
 }
 

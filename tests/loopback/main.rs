@@ -5,6 +5,7 @@ mod admin;
 mod auth;
 mod binary;
 mod client;
+mod commands;
 mod drain;
 mod examples;
 mod files;

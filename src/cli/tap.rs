@@ -1,0 +1,130 @@
+//! `fanline tap`: what is published in a room, line by line.
+
+use std::io::{BufRead, BufReader, ErrorKind};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use clap::ArgMatches;
+use serde_json::{Value, json};
+
+use super::Failure;
+use super::client::{Client, encode};
+use super::show::{plain, print};
+
+/// A server-sent event (HTML §9.2.6).
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Event {
+    id: String,
+    kind: String,
+    data: Option<String>,
+}
+
+impl Event {
+    /// Takes a line in; whether the event is whole.
+    fn take(&mut self, line: &str) -> bool {
+        let (field, value) = line.split_once(':').unwrap_or((line, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        match field {
+            "id" => self.id = value.to_owned(),
+            "event" => self.kind = value.to_owned(),
+            "data" => match &mut self.data {
+                Some(data) => {
+                    data.push('\n');
+                    data.push_str(value);
+                }
+                None => self.data = Some(value.to_owned()),
+            },
+            _ => {}
+        }
+        line.is_empty()
+    }
+
+    /// What is said of it: a publication, or something that the reader has to know.
+    fn show(&self, is_json: bool) -> Option<String> {
+        let data = self.data.as_deref()?;
+        let decoded = || STANDARD.decode(data).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        if is_json {
+            let object: Value = match self.kind.as_str() {
+                "" => json!({ "position": self.id, "text": data }),
+                "text-base64" => json!({ "position": self.id, "text": decoded() }),
+                "binary" => json!({ "position": self.id, "base64": data }),
+                kind => json!({ "position": self.id, kind: serde_json::from_str::<Value>(data).ok() }),
+            };
+            return Some(format!("{object}\n"));
+        }
+        let said = match self.kind.as_str() {
+            "" => plain(data),
+            "text-base64" => plain(&decoded().unwrap_or_default()),
+            "binary" => format!("({} bytes)", STANDARD.decode(data).map_or(0, |bytes| bytes.len())),
+            kind => format!("({} {})", plain(kind), plain(data)),
+        };
+        Some(format!("{}  {said}\n", plain(&self.id)))
+    }
+}
+
+/// Follows a room until enough has come, or the server ends it.
+pub(super) fn follow(client: &Client, args: &ArgMatches) -> Result<(), Failure> {
+    let room = args.get_one::<String>("room").cloned().unwrap_or_default();
+    let last = args.get_one::<u32>("last").map_or(String::new(), |last| format!("?last={last}"));
+    let (count, is_json) = (args.get_one::<u32>("count").copied(), args.get_flag("json"));
+    let nowhere = || format!("there is no room `{}`; `fanline rooms` lists those there are", plain(&room));
+    let events = client.follow(&format!("rooms/{}/tap{last}", encode(&room)));
+    let mut lines = BufReader::new(events.map_err(|failure| failure.of_what(nowhere()))?);
+    let (mut event, mut line, mut seen) = (Event::default(), Vec::new(), 0);
+    while count.is_none_or(|count| seen < count) {
+        line.clear();
+        match lines.read_until(b'\n', &mut line) {
+            Ok(0) => {
+                let why = "it ends, the tap was too slow for the room, or somebody has kicked it";
+                return Err(Failure(format!("the server has ended the tap: {why}")));
+            }
+            Ok(_) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                return Err(Failure("the server has gone silent".to_owned()));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let text = String::from_utf8_lossy(&line);
+        if event.take(text.trim_end_matches('\n')) {
+            let whole = std::mem::take(&mut event);
+            if let Some(said) = whole.show(is_json) {
+                print(&said)?;
+                seen += 1;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(lines: &str, is_json: bool) -> Vec<String> {
+        let mut event = Event::default();
+        let whole = lines.split('\n').filter_map(|line| event.take(line).then(|| std::mem::take(&mut event)));
+        whole.filter_map(|event| event.show(is_json)).collect()
+    }
+
+    #[test]
+    fn events_as_lines_and_as_json() {
+        let events = "retry: 2000\nid: 3:1\n\n:\n\nid: 3:2\ndata: one\ndata: two\n\n\
+                      id: 3:3\nevent: binary\ndata: AP8=\n\nid: 3:4\nevent: text-base64\ndata: YQ1i\n\n\
+                      event: notice\ndata: {\"skipped\":3}\n\n";
+        assert_eq!(
+            shown(events, false),
+            ["3:2  one\\u{a}two\n", "3:3  (2 bytes)\n", "3:4  a\\u{d}b\n", "  (notice {\"skipped\":3})\n"]
+        );
+        let json: Vec<Value> =
+            shown(events, true).iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(
+            json,
+            [
+                json!({ "position": "3:2", "text": "one\ntwo" }),
+                json!({ "position": "3:3", "base64": "AP8=" }),
+                json!({ "position": "3:4", "text": "a\rb" }),
+                json!({ "position": "", "notice": { "skipped": 3 } }),
+            ]
+        );
+    }
+}
