@@ -318,7 +318,7 @@ impl Context<'_> {
     }
 
     /// How the server is.
-    pub fn vitals(&self) -> Vitals {
+    pub fn vitals(&mut self) -> Vitals {
         self.shared.vitals()
     }
 

@@ -163,7 +163,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// How the server is.
-    pub fn vitals(&self) -> Vitals {
+    pub fn vitals(&mut self) -> Vitals {
         self.shared.vitals()
     }
 

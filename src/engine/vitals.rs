@@ -17,12 +17,12 @@ pub struct Vitals {
     pub memory_budget: Option<usize>,
     /// Whether it is about to end.
     pub is_draining: bool,
-    /// Whether what is published here reaches all nodes.
-    pub is_ready: bool,
+    /// Why nobody new is to be sent here, if so.
+    pub unready: Option<&'static str>,
 }
 
 impl Shared {
-    pub(super) fn vitals(&self) -> Vitals {
+    pub(super) fn vitals(&mut self) -> Vitals {
         Vitals {
             connections: self.connections,
             rooms: self.rooms.len(),
@@ -30,7 +30,7 @@ impl Shared {
             now_ms: self.now_ms,
             memory_budget: Some(self.budget.bytes).filter(|bytes| *bytes != usize::MAX),
             is_draining: self.is_draining,
-            is_ready: self.is_ready(),
+            unready: self.unready(),
         }
     }
 }

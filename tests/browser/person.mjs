@@ -105,19 +105,19 @@ export async function enterRoom(page, room) {
   await page.evaluate(() => document.getElementById("join").click());
 }
 
-export async function screenshot(page, name) {
+export async function screenshot(page, name, fullPage = false) {
   if (!process.env.SCREENSHOTS) return;
   await mkdir(process.env.SCREENSHOTS, { recursive: true });
   await page.bringToFront();
-  await page.screenshot({ path: join(process.env.SCREENSHOTS, `${name}.png`) });
+  await page.screenshot({ path: join(process.env.SCREENSHOTS, `${name}.png`), fullPage });
 }
 
 /** One state by day, by night and on a phone; nothing may stick out, also where no pictures are taken. */
-export async function looksRight(page, name) {
+export async function looksRight(page, name, fullPage = false) {
   for (const [look, width, height, scheme] of [["day", 1100, 760, "light"], ["night", 1100, 760, "dark"], ["phone", 360, 700, "light"]]) {
     await page.setViewport({ width, height, deviceScaleFactor: 1 });
     await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
     assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `${name}, ${look}: nothing sticks out`);
-    await screenshot(page, `${name}-${look}`);
+    await screenshot(page, `${name}-${look}`, fullPage);
   }
 }

@@ -128,6 +128,8 @@ fn row_14_a_listener_of_its_own_serves_the_admin_api_and_nothing_else_does() {
     let site = Site::private();
     assert_eq!(ask(site.admin(), "GET /admin/api/status", "", "").0, 200);
     assert_eq!(ask(site.admin(), "GET /healthz", "", "").0, 200);
+    assert_eq!(ask(site.admin(), "GET /metrics", "", "").0, 200);
+    assert_eq!(ask(site.addr(), "GET /metrics", "", "").0, 404);
     assert_eq!(ask(site.addr(), "GET /admin/api/status", "", "").0, 404);
     assert_eq!(ask(site.addr(), "GET /admin", "", "").0, 404);
     for path in ["/rooms", "/rooms/a", "/static/x", "/chat/a"] {
@@ -157,6 +159,8 @@ fn with_a_token_it_is_asked_for_everywhere_and_a_wrong_one_is_refused() {
             assert_eq!(status("GET /admin/api/status", &headers), want, "{headers}");
             let (found, done) = if want == 200 { (404, 202) } else { (401, 401) };
             assert_eq!(status("GET /admin/api/rooms/none/tap", &headers), found, "{headers}");
+            let metrics = if addr == both.admin() { want } else { 404 };
+            assert_eq!(status("GET /metrics", &headers), metrics, "{headers}");
             assert_eq!(status("POST /admin/api/drain", &headers), done, "{headers}");
         }
     }

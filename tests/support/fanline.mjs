@@ -27,7 +27,7 @@ export class Fanline {
   static async start({ port = 0, flags = [] } = {}) {
     if (!BINARY) throw new Error("FANLINE must hold the path of the server's binary");
     const child = spawn(BINARY, ["--listen", `127.0.0.1:${port}`, ...flags], { stdio: ["ignore", "pipe", "pipe"] });
-    const server = new Fanline(child);
+    const server = new Fanline(child, flags.includes("--admin-listen"));
     try {
       await within(START_MS, "line `listening on …` from the server", server.#listening());
     } catch (error) {
@@ -40,9 +40,11 @@ export class Fanline {
   stderr = "";
   #child;
   #ended;
+  #hasAdmin;
 
-  constructor(child) {
+  constructor(child, hasAdmin = false) {
     this.#child = child;
+    this.#hasAdmin = hasAdmin;
     this.#ended = new Promise((resolve) => child.once("exit", (code, signal) => resolve({ code, signal })));
     child.stderr.setEncoding("utf8").on("data", (text) => { this.stderr = (this.stderr + text).slice(-16_384); });
   }
@@ -56,11 +58,13 @@ export class Fanline {
     const found = new Promise((resolve) => {
       // The reader stays for the server's whole life, so that its pipe never fills.
       createInterface({ input: this.#child.stdout }).on("line", (line) => {
-        const [, url] = /listening on (http:\/\/\S+)/.exec(line) ?? [];
-        if (url) resolve(url);
+        const [, url, forAdmins] = /listening on (http:\/\/\S+)( for admins)?/.exec(line) ?? [];
+        if (forAdmins) this.admin = url;
+        else if (url) this.http = url.replace(/\/$/, "");
+        if (this.http && (this.admin || !this.#hasAdmin)) resolve();
       });
     });
-    this.http = (await Promise.race([found, failed])).replace(/\/$/, "");
+    await Promise.race([found, failed]);
     this.ws = this.http.replace(/^http/, "ws");
     this.port = Number(new URL(this.http).port);
   }

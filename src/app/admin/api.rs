@@ -67,7 +67,8 @@ impl App {
         }
         match asked {
             Asked::Status => {
-                let mut status = json::status(&exchange.vitals(), exchange.metrics());
+                let (vitals, snapshot) = (exchange.vitals(), exchange.ledger());
+                let mut status = json::status(&vitals, &snapshot, exchange.metrics());
                 status["limits"] = json::limits(exchange.limits());
                 Ok(fresh(&status))
             }

@@ -2,14 +2,15 @@
 
 use serde_json::{Map, Value, json};
 
+use super::ledger;
 use crate::engine::survey::PeerInfo;
 use crate::engine::vitals::Vitals;
 use crate::metrics::memory::Class;
 use crate::room::rooms::RoomInfo;
-use crate::{Hop, Limits, Metrics};
+use crate::{Hop, Limits, Metrics, Snapshot};
 
 /// How the server is, without looking for anything: as cheap with fifteen thousand connections as with one.
-pub(super) fn status(vitals: &Vitals, metrics: &Metrics) -> Value {
+pub(super) fn status(vitals: &Vitals, snapshot: &Snapshot, metrics: &Metrics) -> Value {
     let classes = Class::ALL.map(|class| (class.name().to_owned(), json!(metrics.memory.get(class))));
     let counters = metrics.all().into_iter().map(|(name, count)| (name.to_owned(), json!(count)));
     json!({
@@ -19,7 +20,8 @@ pub(super) fn status(vitals: &Vitals, metrics: &Metrics) -> Value {
         "started_ms": vitals.started_ms,
         "uptime_ms": vitals.now_ms - vitals.started_ms,
         "draining": vitals.is_draining,
-        "ready": vitals.is_ready && !vitals.is_draining,
+        "ready": vitals.unready.is_none(),
+        "unready": vitals.unready,
         "connections": vitals.connections,
         "websockets": metrics.opened.get() - metrics.ended.get(),
         "rooms": vitals.rooms,
@@ -29,7 +31,7 @@ pub(super) fn status(vitals: &Vitals, metrics: &Metrics) -> Value {
             "classes": Map::from_iter(classes),
         },
         "counters": Map::from_iter(counters),
-        "ledger": Value::Null,
+        "ledger": ledger::snapshot(snapshot),
     })
 }
 

@@ -49,7 +49,8 @@ pub(in crate::app) fn tell(ctx: &mut Context<'_>, guest: &mut Guest) {
     if !guest.allowance.take(RATE, ctx.now_ms()) {
         return ctx.close(1008, "asked more often than ten times a second").unwrap_or_default();
     }
-    let status = json::status(&ctx.vitals(), ctx.metrics());
+    let (vitals, snapshot) = (ctx.vitals(), ctx.ledger());
+    let status = json::status(&vitals, &snapshot, ctx.metrics());
     if ctx.send(&status.to_string()).is_err() {
         ctx.close(1013, "too slow").unwrap_or_default();
     }

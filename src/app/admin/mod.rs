@@ -5,13 +5,14 @@
 
 mod api;
 mod json;
+mod ledger;
 mod live;
 
 use std::net::IpAddr;
 
 use super::{App, Place};
 use crate::auth::{Anonymous, Gate, StaticToken};
-use crate::{Exchange, Opening, OriginPolicy, Refusal, Reply, Request, Response};
+use crate::{Exchange, Opening, OriginPolicy, Refusal, Reply, Request, Response, exposition};
 pub(super) use live::tell;
 
 const PAGE: &str = include_str!("page.html");
@@ -94,11 +95,7 @@ impl App {
     pub(super) fn admin(&mut self, exchange: &mut Exchange<'_>) -> Option<Reply> {
         let (request, is_admin) = (exchange.request(), exchange.is_admin());
         let Some(path) = self.admin.path(request.path(), is_admin) else {
-            let is_health = matches!(request.path(), "/healthz" | "/readyz");
-            return (is_admin && !is_health).then(|| match request.path() {
-                "/" => Response::new(302).header("location", "/admin").into(),
-                _ => Refusal::NotFound.into(),
-            });
+            return if is_admin { self.beside(exchange) } else { None };
         };
         if path.is_empty() {
             // It holds nothing by itself, and asks for the token where one is needed.
@@ -111,6 +108,21 @@ impl App {
         let caller = Caller { request, is_upgrade: false, is_admin, now_ms, hop };
         let checked = self.admin.check(&caller, None);
         Some(checked.and_then(|()| self.admin_api(exchange, path)).unwrap_or_else(Reply::from))
+    }
+
+    /// Answers what a listener of its own has besides, or has not: `None` for what is the same everywhere.
+    fn beside(&self, exchange: &mut Exchange<'_>) -> Option<Reply> {
+        let (request, now_ms, hop) = (exchange.request(), exchange.now_ms(), exchange.hop());
+        let caller = Caller { request, is_upgrade: false, is_admin: true, now_ms, hop };
+        match request.path() {
+            "/healthz" | "/readyz" => None,
+            "/" => Some(Response::new(302).header("location", Admin::PREFIX).into()),
+            "/metrics" => Some(match self.admin.check(&caller, None) {
+                Ok(()) => exposition::answer(exchange).into(),
+                Err(refusal) => refusal.into(),
+            }),
+            _ => Some(Refusal::NotFound.into()),
+        }
     }
 
     /// Opens the WebSocket of the page; `None` where another is meant.

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::Failure;
 use super::ask::{pages, room_of, show_peers, show_rooms};
 use super::client::Client;
-use super::show::{bytes, micros, number, print, text, time};
+use super::show::{bytes, micros, number, plain, print, text, time};
 
 /// Rows of each table.
 const ROWS: u32 = 20;
@@ -99,10 +99,9 @@ fn per_second(before: &Value, now: &Value, pointer: &str) -> String {
 
 fn view(before: &Value, now: &Value) -> View {
     let count = |pointer: &str| now.pointer(pointer).map_or(0, number);
-    let state = match (now["draining"].as_bool(), now["ready"].as_bool()) {
-        (Some(true), _) => "about to end",
-        (_, Some(false)) => "not ready",
-        _ => "ready",
+    let state = match now["unready"].as_str() {
+        Some(why) => format!("not ready: {}", plain(why)),
+        None => "ready".to_owned(),
     };
     let title = format!(
         "fanline {}   pid {}   up {}   {state}",
@@ -146,8 +145,9 @@ fn view(before: &Value, now: &Value) -> View {
         (
             "dropped",
             vec![
-                ("skipped", count("/counters/skipped").to_string()),
-                ("passed", count("/counters/passed").to_string()),
+                ("skipped", count("/ledger/outcomes/skipped").to_string()),
+                ("passed", count("/ledger/outcomes/passed").to_string()),
+                ("gone", count("/ledger/outcomes/gone").to_string()),
                 ("shed", count("/counters/shed").to_string()),
                 ("lost", count("/counters/lost").to_string()),
             ],
@@ -212,7 +212,7 @@ mod tests {
             "version": "1.2.3", "pid": 7, "now_ms": now_ms, "started_ms": 0, "uptime_ms": now_ms, "ready": true,
             "draining": false, "connections": 3, "websockets": 2, "rooms": 1,
             "memory": { "used_bytes": 2048, "budget_bytes": null },
-            "counters": { "messages": messages, "skipped": 4 }, "ledger": null,
+            "counters": { "messages": messages }, "ledger": { "outcomes": { "skipped": 4 } },
         })
     }
 

@@ -1,0 +1,88 @@
+//! What the delivery ledger knows, as JSON; times are in microseconds.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use crate::Snapshot;
+use crate::ledger::snapshot::{LoopHealth, Outcomes, Quantiles, Stages};
+
+/// Everything that the ledger knows.
+pub(super) fn snapshot(snapshot: &Snapshot) -> Value {
+    let lately = &snapshot.lately;
+    let classes = snapshot.classes.iter().map(|class| {
+        let stages = stages(&class.stages);
+        json!({ "class": &*class.name, "stages": stages })
+    });
+    let rooms = snapshot.rooms.iter().map(|room| {
+        json!({
+            "room": &*room.name,
+            "class": &*room.class,
+            "members": room.members,
+            "deliveries_per_second": room.rate,
+            "stages": stages(&room.stages),
+        })
+    });
+    json!({
+        "on": snapshot.is_on,
+        "bytes": snapshot.bytes,
+        "outcomes": outcomes(&snapshot.outcomes),
+        // Of a part of the time this would mean nothing: what ends in it may have been owed before.
+        "waiting": snapshot.outcomes.waiting(),
+        "all": stages(&snapshot.all),
+        "lately": {
+            "span_ms": lately.span.as_millis() as u64,
+            "stages": stages(&lately.stages),
+            "outcomes": outcomes(&lately.outcomes),
+        },
+        "classes": classes.collect::<Vec<_>>(),
+        "rooms": rooms.collect::<Vec<_>>(),
+        "loop": health(&snapshot.health),
+    })
+}
+
+fn micros(time: Duration) -> u64 {
+    time.as_micros() as u64
+}
+
+fn quantiles(of: &Quantiles) -> Value {
+    json!({
+        "count": of.count,
+        "mean_us": micros(of.mean),
+        "p50_us": micros(of.p50),
+        "p90_us": micros(of.p90),
+        "p99_us": micros(of.p99),
+        "p999_us": micros(of.p999),
+        "max_us": micros(of.max),
+    })
+}
+
+fn stages(of: &Stages) -> Value {
+    json!({
+        "ingest": quantiles(&of.ingest),
+        "waiting": quantiles(&of.waiting),
+        "send": quantiles(&of.send),
+        "total": quantiles(&of.total),
+    })
+}
+
+fn outcomes(of: &Outcomes) -> Value {
+    let ends = of.ends().map(|(name, count)| (name.to_owned(), json!(count)));
+    Map::from_iter([("owed".to_owned(), json!(of.owed))].into_iter().chain(ends)).into()
+}
+
+fn health(of: &LoopHealth) -> Value {
+    let longest = of.longest.map(|longest| {
+        json!({ "conn": longest.conn.short(), "took_us": micros(longest.took), "calls": longest.calls })
+    });
+    json!({
+        "turn": quantiles(&of.turn),
+        "handling": quantiles(&of.handling),
+        "delay": quantiles(&of.delay),
+        "lag_us": micros(of.lag),
+        "longest": longest,
+        "overruns": of.overruns,
+        "accept_backlog": of.accept_backlog,
+        "accepting": of.is_accepting,
+    })
+}
