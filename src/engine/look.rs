@@ -21,9 +21,15 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     /// Begins a look for a request, which waits for what is found.
     pub(super) fn begin_survey(&mut self, id: ConnId, head: &[u8], request: &Request<'_>, survey: Survey) {
         let limits = &self.shared.rules.limits;
-        if self.surveys.len() >= limits.surveys_max || !self.accepts() {
-            const WHY: &str = "as many look through the server as may at a time";
-            return self.reply(id, request, &Refusal::Unavailable(WHY).into());
+        let why = match () {
+            () if !self.accepts() => Some("the server is about to end"),
+            () if self.surveys.len() >= limits.surveys_max => {
+                Some("as many look through the server as may at a time")
+            }
+            () => None,
+        };
+        if let Some(why) = why {
+            return self.reply(id, request, &Refusal::Unavailable(why).into());
         }
         let Some(peer) = get(&mut self.peers, id) else { return };
         let until = self.now.after(limits.poll_wait_max);

@@ -1,8 +1,9 @@
 //! The admin API, against the binary: what it shows, what it does, and for whom.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -393,4 +394,76 @@ fn a_drain_that_is_asked_for_ends_the_server_gently() {
     let Site { server, folder } = site;
     assert_eq!(server.ended(), Some(0));
     drop(folder);
+}
+
+/// Echoes for a while, one after the other; the times, sorted.
+fn echoes(client: &mut Client, time: Duration) -> Vec<Duration> {
+    let (end, mut times) = (Instant::now() + time, Vec::new());
+    while Instant::now() < end {
+        let sent = Instant::now();
+        client.send(Message::text("x")).unwrap();
+        text(client);
+        times.push(sent.elapsed());
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    times.sort();
+    times
+}
+
+/// Prints figures for whoever wants them; it takes 15,000 connections and a minute:
+/// `cargo test --test loopback -- --ignored --nocapture who_looks_through`.
+#[test]
+#[ignore = "it is a measurement, and takes 15,000 connections"]
+fn who_looks_through_15_000_connections_holds_up_nobody() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut files = getrlimit(Resource::Nofile);
+    files.current = files.maximum;
+    setrlimit(Resource::Nofile, files).unwrap();
+    let site = Site::private();
+    let crowd: Vec<TcpStream> = (0..15_000)
+        .map(|_| {
+            let mut member = tcp(site.addr());
+            let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+            write!(member, "GET /chat/crowd HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n{key}\r\n\r\n").unwrap();
+            assert!(member.read(&mut [0; 512]).unwrap() > 0);
+            member
+        })
+        .collect();
+    let mut bystander = site.join("/echo");
+    let admin = site.admin();
+    let show = |what: &str, times: &[Duration]| {
+        let at = |part: usize| times[(times.len() * part / 1000).min(times.len() - 1)];
+        println!(
+            "{what}: {} echoes, p50 {:?}, p99 {:?}, at most {:?}",
+            times.len(),
+            at(500),
+            at(990),
+            at(1000)
+        );
+    };
+    show("nobody looks", &echoes(&mut bystander, Duration::from_secs(10)));
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let looks = scope.spawn(|| {
+            let mut times = Vec::new();
+            while !is_over.load(Ordering::Relaxed) {
+                let asked = Instant::now();
+                let (status, page) = ask(admin, "GET /admin/api/peers?sort=lag&limit=100", "", "");
+                assert_eq!((status, &page["total"]), (200, &json!(15_002)));
+                times.push(asked.elapsed());
+            }
+            times.sort();
+            times
+        });
+        show("one page after the other", &echoes(&mut bystander, Duration::from_secs(10)));
+        is_over.store(true, Ordering::Relaxed);
+        let times = looks.join().unwrap();
+        println!("{} pages of 100 among 15,002, p50 {:?}", times.len(), times[times.len() / 2]);
+    });
+    // What the server itself says: on a machine with other work, the times above are also those of waiting for a core.
+    let health = &site.ask("GET /admin/api/status")["ledger"]["loop"];
+    for part in ["turn", "delay"] {
+        println!("{part}: p50 {} µs, p99 {} µs", health[part]["p50_us"], health[part]["p99_us"]);
+    }
+    assert_eq!(crowd.len(), 15_000);
 }

@@ -9,7 +9,7 @@ use clap::ArgMatches;
 use serde_json::Value;
 
 use super::Failure;
-use super::ask::{pages, room_of, show_peers, show_rooms};
+use super::ask::{pages, show_peers, show_rooms};
 use super::client::Client;
 use super::show::{bytes, micros, number, plain, print, text, time};
 
@@ -178,28 +178,6 @@ fn ledger(now: &Value) -> Vec<(&'static str, Vec<(&'static str, String)>)> {
         ("over budget", number(&health["overruns"]).to_string()),
     ];
     vec![("delivery", delivery), ("loop", turns)]
-}
-
-/// A connection as a row of the screen.
-#[cfg(feature = "top")]
-fn peer_cells(peer: &Value) -> [String; 8] {
-    [
-        text(&peer["id"]),
-        text(&peer["address"]),
-        text(&peer["user"]),
-        room_of(peer),
-        number(&peer["lag"]).to_string(),
-        time(number(&peer["delay_ms"])),
-        bytes(number(&peer["owed_bytes"])),
-        time(number(&peer["age_ms"])),
-    ]
-}
-
-/// A room as a row of the screen.
-#[cfg(feature = "top")]
-fn room_cells(room: &Value) -> [String; 4] {
-    let count = |name: &str| number(&room[name]).to_string();
-    [text(&room["room"]), count("members"), count("lagging"), count("publications")]
 }
 
 #[cfg(test)]

@@ -12,8 +12,10 @@ use ratatui::widgets::{Block, Borders, Cell, Paragraph, Row, Sparkline, Table};
 use ratatui::{DefaultTerminal, Frame};
 use serde_json::Value;
 
+use super::super::ask::room_of;
+use super::super::show::{bytes, number, text, time};
 use super::super::{Failure, PEER_SORTS};
-use super::{Client, Look, View, look, peer_cells, rate, room_cells, view};
+use super::{Client, Look, View, look, rate, view};
 
 /// Seconds, or rather looks, that a curve goes back.
 const HISTORY: usize = 240;
@@ -186,6 +188,26 @@ fn draw_table<const N: usize>(
     let table =
         Table::new(body, (0..N).map(|at| Constraint::Length(width(at)))).header(head).column_spacing(2);
     frame.render_widget(table.block(block), area);
+}
+
+/// A connection as a row of the screen.
+fn peer_cells(peer: &Value) -> [String; 8] {
+    [
+        text(&peer["id"]),
+        text(&peer["address"]),
+        text(&peer["user"]),
+        room_of(peer),
+        number(&peer["lag"]).to_string(),
+        time(number(&peer["delay_ms"])),
+        bytes(number(&peer["owed_bytes"])),
+        time(number(&peer["age_ms"])),
+    ]
+}
+
+/// A room as a row of the screen.
+fn room_cells(room: &Value) -> [String; 4] {
+    let count = |name: &str| number(&room[name]).to_string();
+    [text(&room["room"]), count("members"), count("lagging"), count("publications")]
 }
 
 #[cfg(test)]
