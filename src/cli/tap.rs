@@ -102,8 +102,13 @@ mod tests {
 
     fn shown(lines: &str, is_json: bool) -> Vec<String> {
         let mut event = Event::default();
-        let whole = lines.split('\n').filter_map(|line| event.take(line).then(|| std::mem::take(&mut event)));
-        whole.filter_map(|event| event.show(is_json)).collect()
+        let mut said = Vec::new();
+        for line in lines.split('\n') {
+            if event.take(line) {
+                said.extend(std::mem::take(&mut event).show(is_json));
+            }
+        }
+        said
     }
 
     #[test]

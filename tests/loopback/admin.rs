@@ -168,6 +168,22 @@ fn with_a_token_it_is_asked_for_everywhere_and_a_wrong_one_is_refused() {
 }
 
 #[test]
+fn a_new_token_replaces_the_old_one_when_the_configuration_is_read_anew() {
+    let mut site = Site::new("[admin]\ntoken = { file = 'token' }");
+    let addr = site.addr();
+    let status = |token: &str| {
+        let bearer = format!("Authorization: Bearer {token}\r\n");
+        ask(addr, "GET /admin/api/rooms", &bearer, "").0
+    };
+    let new = "operator-fedcba9876543210";
+    assert_eq!((status(TOKEN), status(new)), (200, 401));
+    std::fs::write(site.folder.path().join("token"), new).unwrap();
+    site.server.signal("-HUP");
+    site.server.said("reload: ");
+    assert_eq!((status(TOKEN), status(new)), (401, 200));
+}
+
+#[test]
 fn the_pages_websocket_shows_the_token_as_a_subprotocol() {
     let site = Site::new("[admin]\ntoken = { file = 'token' }");
     let shown = |token: &str| format!("fanline.admin, bearer.{}", URL_SAFE_NO_PAD.encode(token));
