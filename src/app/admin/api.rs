@@ -56,7 +56,8 @@ impl<'p> Asked<'p> {
 
 impl App {
     pub(super) fn admin_api(&mut self, exchange: &mut Exchange<'_>, path: &str) -> Result<Reply, Refusal> {
-        let asked = Asked::of(path).ok_or(Refusal::NotFound)?;
+        let unknown = || if path == "api/live" { Refusal::UpgradeRequired } else { Refusal::NotFound };
+        let asked = Asked::of(path).ok_or_else(unknown)?;
         let request = exchange.request();
         let methods = asked.methods();
         if !methods.split(", ").any(|method| method == request.method()) {
