@@ -71,6 +71,9 @@ fn run(
 }
 
 impl Screen {
+    /// Columns that a figure takes up with its name, so that those of all groups stand below each other.
+    const CELL: usize = 26;
+
     fn new(sort: &str) -> Self {
         let curve = |name, pointer| (name, pointer, VecDeque::new());
         Self {
@@ -136,7 +139,8 @@ impl Screen {
             let mut spans = vec![Span::styled(format!("{group:<10}"), Modifier::DIM)];
             for (name, value) in figures {
                 spans.push(Span::styled(format!("{name} "), Modifier::DIM));
-                spans.push(Span::raw(format!("{value:<12} ")));
+                let width = Self::CELL.saturating_sub(name.len() + 1);
+                spans.push(Span::raw(format!("{value:<width$} ")));
             }
             Line::from(spans)
         });
