@@ -7,8 +7,9 @@ use crate::id::{ConnId, Identity};
 use crate::room::publish::{NotPublished, Published, Ticket};
 use crate::ws::message::Message;
 
-use super::context::{Context, Opening};
+use super::context::Context;
 use super::exchange::{Exchange, Reply};
+use super::opening::Opening;
 
 /// An application on a server.
 ///

@@ -20,6 +20,7 @@ mod link;
 mod look;
 mod measure;
 mod open;
+mod opening;
 mod peer;
 mod pressure;
 mod read;
@@ -35,8 +36,9 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 pub use command::Command;
-pub use context::{Context, Opening, SendError};
+pub use context::{Context, SendError};
 pub use exchange::{Exchange, Reply};
+pub use opening::Opening;
 pub use peer::Transport;
 pub use rules::Rules;
 

@@ -1,8 +1,8 @@
 //! From a request head to an answer: a page, a refusal, or an open WebSocket.
 
-use super::context::Opening;
 use super::exchange::{Exchange, Reply};
 use super::handler::{Admission, Handler};
+use super::opening::Opening;
 use super::read::{context, leave_all};
 use super::{Engine, Transport, get};
 use crate::conn::{Parked, Why};
