@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::handler::Handler;
+use super::open::Asked;
 use super::peer::Peer;
 use super::survey::{Findings, Order, PeerInfo, Running, Subject, Survey};
 use super::{Engine, Transport, client, get};
@@ -138,7 +139,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             }
         }
         self.surveys.found = Some(findings);
-        self.answer_surveyor(asker);
+        self.answer_waiting(asker, Asked::Surveyed);
     }
 
     fn peer_info(&self, id: ConnId) -> Option<PeerInfo> {

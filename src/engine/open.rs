@@ -86,24 +86,12 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         }
     }
 
-    /// A request that waited for what it has had looked for is answered.
-    pub(super) fn answer_surveyor(&mut self, id: ConnId) {
-        let Some(peer) = get(&mut self.peers, id) else { return };
-        match peer.conn.take_parked() {
-            Some(parked) if parked.why == Why::Survey => self.answer(id, &parked.head, Asked::Surveyed),
-            Some(parked) => return peer.conn.park(parked),
-            None => return,
-        }
-        if let Some(peer) = get(&mut self.peers, id) {
-            peer.queue_read(&mut self.readable);
-        }
-    }
-
-    /// A request that waited for an answer of the backplane is answered.
+    /// A request that waited for an answer of the backplane, or for what it has had looked for, is answered.
     pub(super) fn answer_waiting(&mut self, id: ConnId, asked: Asked<'_>) {
+        let why = if matches!(asked, Asked::Surveyed) { Why::Survey } else { Why::Answer };
         let Some(peer) = get(&mut self.peers, id) else { return };
         match peer.conn.take_parked() {
-            Some(parked) if parked.why == Why::Answer => self.answer(id, &parked.head, asked),
+            Some(parked) if parked.why == why => self.answer(id, &parked.head, asked),
             Some(parked) => return peer.conn.park(parked),
             None => return,
         }
