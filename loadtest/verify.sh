@@ -339,6 +339,7 @@ setup_commands() {
   install_command nginx nginx
   install_command haproxy haproxy
   install_command redis-server redis-server redis-tools
+  install_command groff groff
   install_command systemd-analyze systemd
   install_command node nodejs npm
   install_command npm npm

@@ -24,6 +24,10 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+        Ok(Task::Print(page)) => match page.print(&mut std::io::stdout()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&format!("fanline: {error}")),
+        },
         Ok(Task::Serve(settings)) => match serve(*settings) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&format!("fanline: {error}")),

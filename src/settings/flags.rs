@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, Command, value_parser};
 
+use super::pages::Page;
 use crate::limits::Limits;
 
 /// What the binary understands.
@@ -29,6 +30,7 @@ pub fn command() -> Command {
                 .arg(file("file").required(true).help("The file; nothing is started")),
         )
         .subcommands(crate::cli::commands())
+        .subcommands(Page::commands())
         .arg(
             Arg::new("listen")
                 .short('l')

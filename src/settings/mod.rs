@@ -7,6 +7,7 @@ mod env;
 mod file;
 mod flags;
 mod listen;
+mod pages;
 mod routes;
 mod summary;
 mod task;
@@ -21,6 +22,7 @@ pub use admin::Admin;
 pub use auth::Around;
 pub use file::Mistake;
 pub use flags::command;
+pub use pages::Page;
 pub use task::Task;
 pub use tls::Tls;
 

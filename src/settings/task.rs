@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use super::pages::Page;
 use super::{Settings, SettingsError, command};
 use crate::cli::Errand;
 
@@ -15,6 +16,8 @@ pub enum Task {
     Check(PathBuf),
     /// Ask a running server.
     Ask(Box<Errand>),
+    /// Print a page for the system's own tools.
+    Print(Page),
 }
 
 impl Task {
@@ -30,6 +33,9 @@ impl Task {
         let Some((name, args)) = flags.subcommand() else {
             return Settings::of(&flags, env).map(Box::new).map(Task::Serve);
         };
+        if let Some(page) = Page::new(name, args) {
+            return Ok(Task::Print(page));
+        }
         match (Errand::new(name, args), args.try_get_one::<PathBuf>("file")) {
             (Some(errand), _) => Ok(Task::Ask(Box::new(errand))),
             (None, Ok(Some(file))) => Ok(Task::Check(file.clone())),

@@ -1,7 +1,9 @@
 //! What a system needs to run Fanline as a service, held against the tools that will read it.
 #![forbid(unsafe_code)]
 
+mod container;
 mod guides;
+mod pages;
 mod units;
 
 use std::path::{Path, PathBuf};
