@@ -248,7 +248,7 @@ fn shared(mut link: Backplane, data: &[u8]) {
                 Event::Begin(_, position) => has_begun = position.offset < 1 << 62,
                 Event::Append { .. } => assert!(has_begun),
                 Event::Ready(_) => assert!(has_begun),
-                Event::Counted(..) | Event::Listed(..) => {}
+                Event::Counted(..) | Event::Listed(..) | Event::WentRound(_) => {}
                 Event::Answered(id, ..) => assert_eq!(id, ConnId::from_bits(1)),
             }
         }
@@ -319,7 +319,9 @@ pub fn channels(data: &[u8]) {
                     );
                 }
                 Event::Ready(_) => assert!(has_begun),
-                Event::Counted(..) | Event::Listed(..) => panic!("a layer knows nothing of that"),
+                Event::Counted(..) | Event::Listed(..) | Event::WentRound(_) => {
+                    panic!("a layer knows nothing of that")
+                }
                 Event::Answered(id, ..) => assert_eq!(id, ConnId::from_bits(1)),
             }
         }

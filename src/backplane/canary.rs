@@ -2,7 +2,8 @@
 
 use super::line::{Expected, Line, Purpose};
 use super::news::subscribe;
-use super::{Backplane, slot};
+use super::resp::Reply;
+use super::{Backplane, Event, slot};
 
 /// How long Redis remembers a canary, in milliseconds.
 const CANARY_MS: &str = "60000";
@@ -53,14 +54,17 @@ impl Backplane {
         }
         let [state, log, key] = ["state", "log", "key"].map(|what| self.canary_key(shard, what));
         let (channel, sha) = (self.canary_channel(shard), self.publish.sha.clone());
-        let key = format!("{key}:{now_ms}");
-        let parts =
-            ["EVALSHA", &sha, "3", &state, &log, &key, &channel, "n 0 - 0", "", "1", CANARY_MS, "1000", "1"];
+        let (key, sent) = (format!("{key}:{now_ms}"), now_ms.to_string());
+        let parts = [
+            "EVALSHA", &sha, "3", &state, &log, &key, &channel, "n 0 - 0", &sent, "1", CANARY_MS, "1000", "1",
+        ];
         self.shards[shard][Purpose::Commands].ask(Expected::Canary, &parts.map(str::as_bytes), now_ms);
     }
 
-    /// A canary has come round.
-    pub(super) fn hear_canary(&mut self, shard: usize, now_ms: u64) {
+    /// A canary has come round; its message is when it was sent.
+    pub(super) fn hear_canary(&mut self, shard: usize, said: &Reply, now_ms: u64) {
+        let sent = said.text().and_then(|said| said.rsplit('\n').next()?.parse::<u64>().ok());
+        self.events.extend(sent.map(|sent_ms| Event::WentRound(now_ms.saturating_sub(sent_ms))));
         self.shards[shard].canary_ms = Some(now_ms);
         self.shards[shard].deaf_since_ms = None;
     }

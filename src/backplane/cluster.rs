@@ -437,6 +437,7 @@ mod tests {
                 Event::Begin(..)
                 | Event::Append { .. }
                 | Event::Ready(_)
+                | Event::WentRound(_)
                 | Event::Counted(..)
                 | Event::Listed(..) => None,
             });

@@ -42,6 +42,8 @@ pub enum Event {
     Ready(Arc<str>),
     /// What has become of a publication, for the connection that waits to be told.
     Answered(ConnId, Ticket, Result<Published, NotPublished>),
+    /// What the node publishes for itself alone has come back, after so many milliseconds.
+    WentRound(u64),
     /// What is known of a room beyond this node, as far as it has changed.
     Counted(Arc<str>, Census),
     /// Who is in a room, for the connection that waits for it; nothing where Redis does not say.

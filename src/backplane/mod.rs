@@ -458,6 +458,7 @@ mod tests {
                 Event::Begin(_, position) => format!("begin {position}"),
                 Event::Append { payload, .. } => String::from_utf8_lossy(&payload).into_owned(),
                 Event::Ready(_) => "ready".to_owned(),
+                Event::WentRound(took_ms) => format!("round in {took_ms} ms"),
                 Event::Answered(_, _, Ok(published)) => format!("at {}", published.position),
                 Event::Answered(_, _, Err(error)) => error.to_string(),
                 Event::Counted(_, census) => format!("{} users", census.users),

@@ -111,7 +111,7 @@ impl Backplane {
             }
             ("message" | "smessage", Some(room)) => self.hear_announced(shard, &room, said, now_ms),
             ("message" | "smessage", None) if channel == self.canary_channel(shard) => {
-                self.hear_canary(shard, now_ms);
+                self.hear_canary(shard, said, now_ms);
             }
             (_, _) => {}
         }

@@ -192,6 +192,9 @@ impl<H: Handler, T: Transport> Engine<H, T> {
                 }
                 Event::Ready(room) => self.shared.rooms.opened(&room),
                 Event::Answered(id, ticket, outcome) => self.answered(id, ticket, outcome),
+                Event::WentRound(took_ms) => {
+                    self.shared.rooms.ledger_mut().health.answered(took_ms * 1_000_000);
+                }
                 Event::Counted(room, census) => self.shared.rooms.set_census(&room, census),
                 Event::Listed(id, roster) => {
                     let roster = roster.as_deref();

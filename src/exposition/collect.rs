@@ -89,7 +89,7 @@ impl Collected {
         if let Some(backplane) = self.backplane {
             page.gauge("backplane_ready", "Whether what is published goes round.", f64::from(backplane))?;
             let answers = [([("sampled", "one at a time")], &self.readings.answers)];
-            let help = "From a publication that asks to be told to the backplane's answer.";
+            let help = "From a publication to the backplane's answer: canaries, and of those that ask to be told one at a time.";
             page.histograms("backplane_answer", help, answers.into_iter())?;
         }
         let backlog = self.readings.snapshot.health.accept_backlog;

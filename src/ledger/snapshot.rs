@@ -146,7 +146,8 @@ pub struct LoopHealth {
     pub lag: Duration,
     /// The longest handling lately.
     pub longest: Option<Handling>,
-    /// From a publication that asks to be told to the backplane's answer: samples, one at a time.
+    /// From a publication to the backplane's answer: canaries, to the millisecond, and of those that ask to be told one
+    /// at a time.
     pub answer: Quantiles,
     /// Turns that were longer than `turn_budget`.
     pub overruns: u64,

@@ -79,6 +79,7 @@ fn health(of: &LoopHealth) -> Value {
         "turn": quantiles(&of.turn),
         "handling": quantiles(&of.handling),
         "delay": quantiles(&of.delay),
+        "answer": quantiles(&of.answer),
         "lag_us": micros(of.lag),
         "longest": longest,
         "overruns": of.overruns,

@@ -171,13 +171,28 @@ fn ledger(now: &Value) -> Vec<(&'static str, Vec<(&'static str, String)>)> {
             .map(|(name, key)| (name, shown(lately, key)))
             .to_vec(),
     };
+    let mut rows = vec![("delivery", delivery)];
+    if number(&lately["count"]) > 0 {
+        // Of what is late, one of these says where it was.
+        let stages = ["ingest", "waiting", "send"];
+        let p99 = |stage| (stage, shown(&ledger["lately"]["stages"][stage], "p99_us"));
+        rows.push(("p99 of", stages.map(p99).to_vec()));
+    }
     let health = &ledger["loop"];
-    let turns = vec![
+    let mut turns = vec![
         ("turn p99", shown(&health["turn"], "p99_us")),
         ("longest lately", shown(health, "lag_us")),
         ("over budget", number(&health["overruns"]).to_string()),
     ];
-    vec![("delivery", delivery), ("loop", turns)]
+    if let Some(conn) = health["longest"]["conn"].as_str() {
+        turns.push(("longest input", format!("{} by {conn}", shown(&health["longest"], "took_us"))));
+    }
+    rows.push(("loop", turns));
+    if number(&health["answer"]["count"]) > 0 {
+        let round = [("p50", "p50_us"), ("p99", "p99_us"), ("max", "max_us")];
+        rows.push(("backplane", round.map(|(name, key)| (name, shown(&health["answer"], key))).to_vec()));
+    }
+    rows
 }
 
 #[cfg(test)]
@@ -221,11 +236,31 @@ mod tests {
         let mut now = status(2000, 0);
         assert_eq!(ledger(&now), []);
         let quantiles = json!({ "count": 5, "p50_us": 250, "p99_us": 1500, "max_us": 2_000_000 });
-        let health = json!({ "turn": { "p99_us": 700 }, "lag_us": 9_000, "overruns": 2 });
-        now["ledger"] = json!({ "on": true, "lately": { "stages": { "total": quantiles } }, "loop": health });
+        let longest = json!({ "conn": "7.1", "took_us": 8_000 });
+        let answer = json!({ "count": 2, "p50_us": 1_000, "p99_us": 2_000, "max_us": 3_000 });
+        let health = json!({ "turn": { "p99_us": 700 }, "lag_us": 9_000, "overruns": 2, "longest": longest, "answer": answer });
+        let stages = json!({ "total": quantiles, "ingest": { "p99_us": 20 }, "waiting": { "p99_us": 1400 }, "send": { "p99_us": 90 } });
+        now["ledger"] = json!({ "on": true, "lately": { "stages": stages }, "loop": health });
         let shown = ledger(&now);
         let values: Vec<&str> =
             shown.iter().flat_map(|(_, all)| all.iter().map(|(_, value)| value.as_str())).collect();
-        assert_eq!(values, ["250 µs", "1.5 ms", "2.0 s", "700 µs", "9.0 ms", "2"]);
+        assert_eq!(
+            values,
+            [
+                "250 µs",
+                "1.5 ms",
+                "2.0 s",
+                "20 µs",
+                "1.4 ms",
+                "90 µs",
+                "700 µs",
+                "9.0 ms",
+                "2",
+                "8.0 ms by 7.1",
+                "1.0 ms",
+                "2.0 ms",
+                "3.0 ms"
+            ]
+        );
     }
 }
