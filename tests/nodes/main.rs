@@ -12,3 +12,4 @@ mod redis;
 mod shared;
 mod simulated;
 mod tls;
+mod why;

@@ -25,6 +25,13 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("install -m 755 target/release/fanline /usr/local/bin/", "the machine of a test is not to be changed"),
     ("install -D -m 644 fanline.toml /etc/fanline/fanline.toml", "as above"),
     ("install -m 644 examples/systemd/fanline.service /etc/systemd/system/", "as above"),
+    (
+        "cargo loadtest echo --connections 64 --size 32",
+        "the harness has tests of its own, and this takes minutes",
+    ),
+    ("cargo loadtest fanout --subscribers 1000 --rate 100 --bystander", "as above"),
+    ("cargo loadtest idle", "as above; loadtest/verify.sh runs it"),
+    ("cargo loadtest compare --peer bare --rounds 3 --seconds 1", "as above"),
     ("systemctl enable --now fanline", "it needs systemd as process 1; the units are tested beside this"),
     ("systemctl enable --now fanline@{1..4}", "as above"),
 ];
@@ -144,6 +151,11 @@ fn the_guide_to_a_proxy_in_front_holds() {
 #[test]
 fn the_guide_to_several_nodes_holds() {
     run("scale.md");
+}
+
+#[test]
+fn the_guide_to_measuring_holds() {
+    run("measure.md");
 }
 
 #[test]
