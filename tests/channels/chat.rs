@@ -203,3 +203,19 @@ fn what_is_too_long_for_the_layer_is_refused_and_what_is_deep_comes_back() {
     client.send(Message::text("x".repeat(4097))).unwrap();
     assert!(matches!(client.read().unwrap(), Message::Close(Some(close)) if u16::from(close.code) == 1009));
 }
+
+#[test]
+fn what_is_sent_in_one_go_comes_back_whole_although_it_is_more_than_a_queue_takes() {
+    let redis = Redis::start(&[]);
+    let node = node(
+        &redis,
+        "[[route]]\npath = '/chat/{room}'\nmode = 'room'\nchannels = { text = 'message' }\n",
+        &[],
+    );
+    let mut client = node.connect("/chat/lobby", None);
+    for n in 0..1000 {
+        client.write(Message::text(n.to_string())).unwrap();
+    }
+    client.flush().unwrap();
+    (0..1000).for_each(|n| assert_eq!(text(&mut client), n.to_string()));
+}

@@ -57,6 +57,17 @@ fn redis_is_emptied_under_lines_that_stay_and_the_groups_are_joined_again() {
 }
 
 #[test]
+fn a_group_that_is_gone_alone_is_joined_again_by_who_publishes() {
+    let redis = Redis::start(&[]);
+    let node = node(&redis, ROUTES, &[]);
+    let mut client = node.connect("/chat/lobby", None);
+    redis.ask(&["del", "asgi:group:lobby"]);
+    assert_eq!(node.post("lobby", "to nobody").0, 503, "it is not said that the room has no members");
+    insist(&node, "after");
+    assert_eq!(text(&mut client), "after");
+}
+
+#[test]
 fn what_redis_has_handed_out_on_a_line_that_was_cut_is_not_lost_and_comes_once() {
     let redis = Redis::start(&[]);
     let wire = Wire::new(redis.socket());

@@ -89,6 +89,10 @@ pub struct Layer {
     joined_ms: u64,
     pending: BTreeMap<u64, Pending>,
     pending_bytes: usize,
+    /// From this number on they have not been sent.
+    unsent: u64,
+    /// How many have been sent and have neither come back nor been given up.
+    on_way: usize,
     next_ticket: u64,
     events: VecDeque<Event>,
     /// How many lines there have been on which messages are taken.
@@ -130,6 +134,8 @@ impl Layer {
             joined_ms: 0,
             pending: BTreeMap::new(),
             pending_bytes: 0,
+            unsent: 0,
+            on_way: 0,
             next_ticket: 1,
             events: VecDeque::new(),
             taking: 0,
@@ -210,6 +216,7 @@ impl Layer {
         self.say(why);
         self.redis[line.purpose].give_up(&self.limits, random, now_ms);
         (self.redis.canary_ms, self.redis.deaf_since_ms) = (None, None);
+        self.let_go();
         let at = self.seeds.iter().position(|seed| Some(seed) == self.redis.server.as_ref());
         let next = at.and_then(|at| self.seeds.get((at + 1) % self.seeds.len()));
         if line.purpose == Purpose::Commands && self.seeds.len() > 1 {
@@ -244,6 +251,7 @@ impl Layer {
                         return self.lost(line, &why, now_ms);
                     }
                 }
+                self.send_more(now_ms);
             }
             Err(why) => self.lost(line, why, now_ms),
         }
@@ -277,7 +285,7 @@ impl Layer {
     fn hear_step(&mut self, step: Step, reply: &Reply, now_ms: u64) {
         match step {
             Step::Joined(room, opening) => self.hear_joined(&room, opening, reply),
-            Step::Sent(number) => self.hear_sent(number, reply),
+            Step::Sent(number) => self.hear_sent(number, reply, now_ms),
             Step::Handed(number) => self.hear_handed(number, reply, now_ms),
             Step::Canary => self.hear_canary(reply, now_ms),
             Step::Oldest => {
@@ -293,10 +301,7 @@ impl Layer {
     fn opened(&mut self, line: Line, now_ms: u64) {
         self.redis[line.purpose].open();
         match line.purpose {
-            Purpose::Commands => {
-                self.join_all(now_ms);
-                self.send_pending(now_ms);
-            }
+            Purpose::Commands => self.join_all(now_ms),
             Purpose::News => {
                 self.taking += 1;
                 self.take(true, now_ms);
@@ -315,6 +320,7 @@ impl Layer {
             }
         }
         self.expire_pending(now_ms);
+        self.send_more(now_ms);
         if self.dialects.len() > self.rooms.len() {
             self.dialects.retain(|room, _| self.rooms.contains_key(room));
         }

@@ -21,6 +21,8 @@ pub(super) struct Pending {
     unsent: Vec<u8>,
     len: usize,
     is_handed: bool,
+    /// It counts among those that may fill this node's own queue.
+    is_on_way: bool,
     pub(super) conn: Option<ConnId>,
     askers: Vec<(ConnId, Ticket)>,
     room: Arc<str>,
@@ -94,11 +96,10 @@ impl Layer {
         let askers = asker.map(|asker| (asker, Ticket(number))).into_iter().collect();
         let (len, is_handed, key) = (unsent.len(), channel.is_some(), key.map(Into::into));
         self.pending_bytes += len;
-        let pending = Pending { unsent, len, is_handed, conn, askers, room: name, key, by_ms };
+        let pending =
+            Pending { unsent, len, is_handed, is_on_way: false, conn, askers, room: name, key, by_ms };
         self.pending.insert(number, pending);
-        if self.is_answered() {
-            self.send(number, now_ms);
-        }
+        self.send_more(now_ms);
         Ok(Ticket(number))
     }
 
@@ -202,22 +203,34 @@ impl Layer {
             .map(|bound| bound.to_string())
     }
 
-    fn send(&mut self, number: u64, now_ms: u64) {
-        let Some(pending) = self.pending.get_mut(&number) else { return };
-        let step = if pending.is_handed { Step::Handed(number) } else { Step::Sent(number) };
-        let unsent = std::mem::take(&mut pending.unsent);
-        self.commands().ask_written(Expected::Layer(step), &unsent, now_ms);
+    /// Sends what waits, in its order, as long as the line serves and not so much is on its way that this node's own queue
+    /// would be full of it before it could be taken out: others send there, too. What was sent on a line before may have
+    /// gone through, and is not sent again.
+    pub(super) fn send_more(&mut self, now_ms: u64) {
+        /// How much of its own queue a node fills by itself.
+        const SHARE: usize = 4;
+        let max = (self.limits.channels_capacity / SHARE).max(1);
+        while self.is_answered()
+            && self.on_way < max
+            && let Some((&number, pending)) = self.pending.range_mut(self.unsent..).next()
+        {
+            let step = if pending.is_handed { Step::Handed(number) } else { Step::Sent(number) };
+            let unsent = std::mem::take(&mut pending.unsent);
+            pending.is_on_way = true;
+            self.on_way += 1;
+            self.unsent = number + 1;
+            self.commands().ask_written(Expected::Layer(step), &unsent, now_ms);
+        }
     }
 
-    /// Sends what had to wait for the line. What was sent on the line before may have gone through, and is not sent again.
-    pub(super) fn send_pending(&mut self, now_ms: u64) {
-        let unsent = self.pending.iter().filter(|(_, pending)| !pending.unsent.is_empty());
-        let numbers: Vec<u64> = unsent.map(|(number, _)| *number).collect();
-        numbers.into_iter().for_each(|number| self.send(number, now_ms));
+    /// What was on its way may be lost, and nothing waits for it: a line is lost, or Redis has been emptied.
+    pub(super) fn let_go(&mut self) {
+        self.pending.values_mut().for_each(|pending| pending.is_on_way = false);
+        self.on_way = 0;
     }
 
     /// A message has been sent to a group: it comes back, unless this node's own queue is not one of its queues, or full.
-    pub(super) fn hear_sent(&mut self, number: u64, reply: &Reply) {
+    pub(super) fn hear_sent(&mut self, number: u64, reply: &Reply, now_ms: u64) {
         if let Reply::Error(error) = reply {
             let why = String::from_utf8_lossy(error).into_owned();
             self.say(&why);
@@ -230,9 +243,13 @@ impl Layer {
             self.say("a queue was full, and was not sent what was published");
         }
         match own {
-            0 => self.answer(number, Err(NotPublished::Unheard)),
-            1 if self.pending.get(&number).is_some_and(|pending| pending.conn.is_none()) => {
-                self.forget(number)
+            0 => {
+                let room = self.pending.get(&number).map(|pending| pending.room.clone());
+                let open = room.filter(|room| self.rooms.contains_key(room));
+                // Somebody has taken the room's channel out of the group, or the group is gone.
+                open.iter().for_each(|room| self.join(room, now_ms));
+                let why = if open.is_some() { NotPublished::Refused } else { NotPublished::Unheard };
+                self.answer(number, Err(why));
             }
             1 => {}
             _ => self.answer(number, Err(NotPublished::Refused)),
@@ -291,6 +308,7 @@ impl Layer {
     fn remove(&mut self, number: u64) -> Option<Pending> {
         let pending = self.pending.remove(&number)?;
         self.pending_bytes -= pending.len;
+        self.on_way -= usize::from(pending.is_on_way);
         Some(pending)
     }
 
@@ -331,7 +349,10 @@ impl Layer {
     /// A canary is on its way; or the group is gone, and with it all others: Redis has been emptied.
     pub(super) fn hear_canary(&mut self, reply: &Reply, now_ms: u64) {
         match reply.list().get(2).and_then(Reply::number) {
-            Some(0) => self.join_all(now_ms),
+            Some(0) => {
+                self.let_go();
+                self.join_all(now_ms);
+            }
             Some(1) => drop(self.redis.deaf_since_ms.get_or_insert(now_ms)),
             // One that is refused, as where memory is short, is not heard either, and that is no fault of the line.
             Some(_) | None => {}

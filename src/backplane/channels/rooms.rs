@@ -84,7 +84,7 @@ impl Layer {
     }
 
     /// Joins the group of a room, or stays in it.
-    fn join(&mut self, room: &Arc<str>, now_ms: u64) {
+    pub(super) fn join(&mut self, room: &Arc<str>, now_ms: u64) {
         if !self.is_answered() {
             return;
         }
