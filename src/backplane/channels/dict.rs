@@ -153,6 +153,19 @@ mod tests {
     }
 
     #[test]
+    fn numbers_of_json_are_the_same_numbers() {
+        for text in ["31.245270191439438", "100.78399658203125", "9007199254740993", "-0.0", "5e-324"] {
+            let fields = fields_of_json(&format!("{{\"n\":{text}}}")).unwrap();
+            match &fields[0].1 {
+                Value::F64(number) => {
+                    assert_eq!(number.to_bits(), text.parse::<f64>().unwrap().to_bits(), "{text}")
+                }
+                other => assert_eq!(other.to_string(), text),
+            }
+        }
+    }
+
+    #[test]
     fn a_dict_is_left_open_for_one_more_field() {
         let mut open = write_open(&[("a".into(), 1.into())]);
         open.extend_from_slice(&[0xa1, b'b', 2]);
