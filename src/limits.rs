@@ -373,6 +373,11 @@ impl Limits {
             ),
             (self.presence_lease.as_millis() < 300, "presence_lease is below 300ms"),
             (self.presence_pending_max == 0, "presence_pending_max is 0"),
+            (self.channels_capacity == 0, "channels_capacity is 0"),
+            (
+                self.channels_message_bytes_max > self.backplane_reply_bytes_max / 4,
+                "channels_message_bytes_max is above a quarter of backplane_reply_bytes_max",
+            ),
             (self.read_budget == 0, "read_budget is 0"),
             (self.inflate_budget == 0, "inflate_budget is 0"),
             (self.frame_budget == 0, "frame_budget is 0"),
@@ -396,6 +401,13 @@ mod tests {
             assert_eq!(limits, Limits::default(), "{}", limit.name);
         }
         assert_eq!(Limits::default().contradictions(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_layers_message_that_no_reply_has_room_for_is_a_contradiction() {
+        let limits =
+            Limits { channels_message_bytes_max: 17 << 20, channels_capacity: 0, ..Limits::default() };
+        assert_eq!(limits.contradictions().len(), 2);
     }
 
     #[test]

@@ -103,11 +103,12 @@ fn a_line_that_was_cut_and_still_waits_in_redis_takes_nothing_from_the_next() {
         let said = redis.ask(&[&keys[..], &[is_heard, "2", "1000", "9", "60", line]].concat());
         said.split_whitespace().collect::<Vec<_>>().join(" ")
     };
-    redis.ask(&["zadd", "q", "1", "a", "2", "b", "3", "too-long-to-be-taken", "4", "c"]);
+    redis.ask(&["zadd", "q", "1", "a", "2", "b", "3", "c", "4", "too-long-to-be-taken", "5", "d"]);
     assert_eq!(take("2", "0"), "a b");
     assert_eq!(take("1", "1"), "", "what the next has in flight stays there");
     assert_eq!(take("3", "0"), "a b", "and is had by the one after that");
-    assert_eq!(take("3", "1"), "c");
+    assert_eq!(take("3", "1"), "c", "and that one has been too long");
+    assert_eq!(take("3", "1"), "d");
     assert_eq!(take("3", "1"), "");
     assert_eq!(redis.ask(&["exists", "q", "q$inflight"]), "0");
 }

@@ -549,6 +549,39 @@ mod tests {
     }
 
     #[test]
+    fn a_room_that_is_named_twice_gets_a_message_once_and_rooms_do_not_hold_it_twice() {
+        let mut stage = Stage::new();
+        stage.share("lobby", 1);
+        stage.share("other", 2);
+        let names = [format!("{QUEUE}1"), format!("{QUEUE}2")];
+        let many: Vec<&str> = names.iter().map(String::as_str).cycle().take(10_000).collect();
+        let said = message([9; UNIQUE], "hi", &many);
+        stage.reply(NEWS, &[b"*-1\r\n".to_vec(), list(&[bulk(&said)])].concat());
+        let payloads = stage.events().into_iter().filter_map(|event| match event {
+            Event::Append { payload, .. } => Some(payload.as_ptr()),
+            _ => None,
+        });
+        let payloads: Vec<_> = payloads.collect();
+        assert!(payloads.len() == 2 && payloads[0] == payloads[1], "{payloads:?}");
+    }
+
+    #[test]
+    fn no_more_is_taken_than_a_reply_has_room_for() {
+        let mut stage = Stage::new();
+        stage.layer.set_limits(&Limits { backplane_reply_bytes_max: 4 << 10, ..Limits::default() });
+        stage.reply(NEWS, &[b"*-1\r\n".to_vec(), list(&[])].concat());
+        assert!(stage.said(NEWS).contains(" 1 1000 2048 "));
+    }
+
+    #[test]
+    fn what_is_too_long_to_be_taken_is_not_passed_over_in_silence() {
+        let mut stage = Stage::new();
+        stage.layer.take_remark();
+        stage.reply(NEWS, &[b"*-1\r\n".to_vec(), list(&[bulk(b"")])].concat());
+        assert!(stage.layer.take_remark().unwrap().contains("too long"));
+    }
+
+    #[test]
     fn what_is_in_flight_when_a_line_is_lost_comes_once() {
         let mut stage = Stage::new();
         stage.share("lobby", 1);

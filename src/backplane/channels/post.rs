@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use rmpv::Value;
 
 use super::super::line::Expected;
@@ -60,7 +61,7 @@ impl Layer {
         }
         let number = self.number();
         if kind == Kind::Notice {
-            self.put(&name, kind, payload.to_vec(), None, now_ms);
+            self.put(&name, kind, Bytes::copy_from_slice(payload), None, now_ms);
             return Ok(Ticket(number));
         }
         let (conn, asker) = match author {

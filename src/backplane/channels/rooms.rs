@@ -1,8 +1,9 @@
 //! The rooms that are open here as members of their groups, and what comes to them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use rmpv::ValueRef;
+use bytes::Bytes;
 
 use super::super::Kind;
 use super::super::line::{Expected, Purpose};
@@ -162,9 +163,11 @@ impl Layer {
         let (limits, sha) = (&self.limits, self.take.sha.clone());
         // Well before the line would be given up.
         let patience = Self::seconds((limits.backplane_reply_deadline.as_millis() as u64 / 2).max(1));
+        // A reply that is too long would end each line on which what is in flight is asked for again.
+        let page_bytes = limits.page_bytes_max.min(limits.backplane_reply_bytes_max / 2).max(1);
         let numbers = [
             limits.page_entries_max.to_string(),
-            limits.page_bytes_max.max(1).to_string(),
+            page_bytes.to_string(),
             limits.channels_message_bytes_max.to_string(),
             limits.channels_expiry.as_secs().max(1).to_string(),
             self.taking.to_string(),
@@ -184,11 +187,9 @@ impl Layer {
     pub(super) fn hear_more(&mut self, is_again: bool, reply: &Reply, now_ms: u64) {
         let before = std::mem::take(&mut self.heard);
         for message in reply.list() {
-            let Some(unique) = message.bytes().and_then(|bytes| bytes.first_chunk::<UNIQUE>()) else {
-                continue;
-            };
-            self.heard.insert(*unique);
-            if !is_again || !before.contains(unique) {
+            let unique = message.bytes().and_then(|bytes| bytes.first_chunk::<UNIQUE>());
+            self.heard.extend(unique);
+            if !is_again || !unique.is_some_and(|unique| before.contains(unique)) {
                 self.hear_message(message, now_ms);
             }
         }
@@ -206,27 +207,33 @@ impl Layer {
         };
         let number = self.number_of(unique);
         let openings = dict::channels(&fields).into_iter().filter_map(|channel| self.opening_of(channel));
-        for opening in openings.collect::<Vec<_>>() {
+        // A group has nobody twice; what else may be in Redis is not worth more memory than it takes there.
+        let openings: BTreeSet<u64> = openings.collect();
+        let mut said: Option<(Arc<Dialect>, Kind, Bytes)> = None;
+        for opening in openings {
             if opening == Self::CANARY {
                 (self.redis.canary_ms, self.redis.deaf_since_ms) = (Some(now_ms), None);
-            } else if let Some(room) = self.channels.get(&opening).cloned() {
-                self.append(&room, &fields, number, now_ms);
+                continue;
             }
+            let Some(room) = self.channels.get(&opening).cloned() else { continue };
+            let Some(dialect) = self.rooms.get(&room).map(|entry| entry.dialect.clone()) else { continue };
+            let (kind, payload) = match &said {
+                Some((spoken, kind, payload)) if *spoken == dialect => (*kind, payload.clone()),
+                Some(_) | None => {
+                    let (kind, payload) = dialect.message(&fields);
+                    let payload = Bytes::from(payload);
+                    said = Some((dialect, kind, payload.clone()));
+                    (kind, payload)
+                }
+            };
+            self.append(&room, (kind, payload), number, now_ms);
         }
         if let Some(number) = number {
             self.forget(number);
         }
     }
 
-    fn append(
-        &mut self,
-        room: &Arc<str>,
-        fields: &[(ValueRef<'_>, ValueRef<'_>)],
-        number: Option<u64>,
-        now_ms: u64,
-    ) {
-        let Some(entry) = self.rooms.get(room) else { return };
-        let (kind, payload) = entry.dialect.message(fields);
+    fn append(&mut self, room: &Arc<str>, (kind, payload): (Kind, Bytes), number: Option<u64>, now_ms: u64) {
         let own = number.and_then(|number| self.pending.get(&number)).and_then(|own| own.conn);
         let position = self.put(room, kind, payload, own, now_ms);
         if let (Some(number), Some(position)) = (number, position) {
@@ -239,13 +246,13 @@ impl Layer {
         &mut self,
         room: &Arc<str>,
         kind: Kind,
-        payload: Vec<u8>,
+        payload: Bytes,
         author: Option<ConnId>,
         now_ms: u64,
     ) -> Option<Position> {
         let entry = self.rooms.get_mut(room)?;
         entry.head.offset += 1;
-        let (room, payload) = (room.clone(), payload.into());
+        let room = room.clone();
         self.events.push_back(Event::Append { room, time_ms: now_ms, kind, author, payload });
         Some(entry.head)
     }

@@ -54,7 +54,8 @@ return 1
 ";
 
 /// Takes the oldest messages of a queue, and keeps them in flight until the next are taken. What is in flight and may not
-/// have been heard is returned before anything else. Messages that are too long are gone. A line that has been given up for
+/// have been heard is returned before anything else. Messages that are too long are gone, and an empty one
+/// is returned for each. A line that has been given up for
 /// another, and does not know it, takes nothing any more.
 ///
 /// Keys: the queue, what is in flight, the number of the line that takes.
@@ -78,6 +79,8 @@ while #taken < tonumber(ARGV[2]) and bytes < tonumber(ARGV[3]) do
     redis.call('ZADD', KEYS[2], first[2], first[1])
     taken[#taken + 1] = first[1]
     bytes = bytes + #first[1]
+  else
+    taken[#taken + 1] = ''
   end
 end
 if #taken > 0 then redis.call('EXPIRE', KEYS[2], ARGV[5]) end
