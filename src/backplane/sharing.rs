@@ -180,6 +180,14 @@ impl Sharing {
         }
     }
 
+    /// Leaves for good: what is to be said to others on that is on the lines then.
+    pub fn leave(&mut self, now_ms: u64) {
+        match self {
+            Sharing::Nodes(_) => {}
+            Sharing::Layer(layer) => layer.leave(now_ms),
+        }
+    }
+
     /// Says how a room is spoken of on a Channels layer; nodes have nobody to say it to.
     pub fn speak(&mut self, room: &str, dialect: &Arc<Dialect>) {
         match self {

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use mio::event::{Event, Source as _};
 use mio::net::{TcpStream, UnixStream};
-use mio::{Interest, Registry, Token};
+use mio::{Events, Interest, Registry, Token};
 
 use super::Reactor;
 use super::socket::{Socket, Stream};
@@ -212,6 +212,32 @@ impl<H: Handler> Reactor<H> {
     pub(super) fn tell_others(&mut self, now: Instant) {
         if let (Some(link), Some(backplane)) = (&mut self.link, self.engine.backplane(now)) {
             link.flush(backplane);
+        }
+    }
+}
+
+impl<H: Handler> Reactor<H> {
+    /// Tells others that this node leaves, as long as they take it in time.
+    pub(super) fn leave(&mut self, events: &mut Events) {
+        let until = Instant::now() + self.limits.backplane_reply_deadline;
+        if let Some((backplane, now_ms)) = self.engine.backplane(Instant::now()) {
+            backplane.leave(now_ms);
+        }
+        loop {
+            let now = Instant::now();
+            self.tell_others(now);
+            let Some((backplane, _)) = self.engine.backplane(now) else { return };
+            let is_said = backplane.lines().all(|line| backplane.output(line).is_empty());
+            if is_said || now >= until || self.poll.poll(events, Some(until - now)).is_err() {
+                return;
+            }
+            if let Some(link) = &mut self.link {
+                let ready = events.iter().filter_map(|event| match Source::from(event.token()) {
+                    Source::Link(line) => Some((line, event)),
+                    _ => None,
+                });
+                ready.for_each(|(line, event)| link.mark(line, event));
+            }
         }
     }
 }

@@ -242,6 +242,7 @@ impl<H: Handler> Reactor<H> {
                 self.accept(now, self.limits.accept_budget);
             } else if self.close_listeners(now) {
                 self.engine.drop_all();
+                self.leave(&mut events);
                 return Ok(());
             }
             self.look_at_door(now);

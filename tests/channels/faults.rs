@@ -169,6 +169,33 @@ fn row_8_of_part_2_a_node_that_dies_leaves_its_groups_and_its_queue_by_itself() 
 }
 
 #[test]
+fn row_20_of_part_2_a_node_that_ends_leaves_nothing_of_itself_on_the_layer() {
+    let redis = Redis::start(&[]);
+    let (ending, staying) = (node(&redis, ROUTES, &[]), node(&redis, ROUTES, &[]));
+    let mut client = ending.connect("/chat/lobby", None);
+    let _other = ending.connect("/chat/other", None);
+    let mut stays = staying.connect("/chat/lobby", None);
+    ending.insist("lobby", "kept in the room's history");
+    assert_eq!(text(&mut stays), "kept in the room's history");
+    assert_eq!(redis.ask(&["zcard", "asgi:group:lobby"]), "2");
+    ending.signal(rustix::process::Signal::TERM);
+    while client.read().is_ok() {}
+    let begun = Instant::now();
+    let keys = || redis.ask(&["--scan", "--pattern", "asgi*"]).lines().map(str::to_owned).collect::<Vec<_>>();
+    let queue = redis.ask(&["zrange", "asgi:group:lobby", "0", "-1"]);
+    // Of the one that stays there are its own group, its queue and what belongs to that.
+    let is_left = |key: &String| key == "asgi:group:other" || key.contains("fanline");
+    while redis.ask(&["zcard", "asgi:group:lobby"]) != "1"
+        || keys().iter().filter(|key| is_left(key)).count() > 4
+    {
+        assert!(begun.elapsed() < PATIENCE, "{:?} of {queue}", keys());
+    }
+    insist(&staying, "after");
+    assert_eq!(text(&mut stays), "after");
+    assert!(!staying.get("/metrics").1.contains("queues_full_total 1"));
+}
+
+#[test]
 fn who_does_not_take_its_messages_is_passed_over_and_the_others_are_not() {
     let redis = Redis::start(&[]);
     let node = node(&redis, ROUTES, &["--channels-capacity", "10"]);

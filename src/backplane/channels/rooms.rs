@@ -84,6 +84,19 @@ impl Layer {
         }
     }
 
+    /// Leaves all groups, and takes its queue along, so that nobody sends to a node that is gone.
+    pub fn leave(&mut self, now_ms: u64) {
+        let rooms: Vec<Arc<str>> = self.rooms.keys().cloned().collect();
+        rooms.iter().for_each(|room| self.close(room, now_ms));
+        if self.is_answered() {
+            let group = self.group_key(&self.own_group());
+            let [queue, in_flight, line] = self.queue_keys();
+            let keys = [&group, &queue, &in_flight, &line].map(|key| key.as_bytes());
+            let parts = [&[&b"DEL"[..]], &keys[..]].concat();
+            self.commands().ask(Expected::Nothing, &parts, now_ms);
+        }
+    }
+
     /// Joins the group of a room, or stays in it.
     pub(super) fn join(&mut self, room: &Arc<str>, now_ms: u64) {
         if !self.is_answered() {
@@ -155,11 +168,17 @@ impl Layer {
         }
     }
 
+    /// The queue, what is in flight, and the number of the line that takes.
+    fn queue_keys(&self) -> [String; 3] {
+        let queue = self.key(&self.queue());
+        let (in_flight, line) = (format!("{queue}$inflight"), format!("{queue}$line"));
+        [queue, in_flight, line]
+    }
+
     /// Waits for a message and takes what is there then. The second command is read by Redis when the first has been
     /// answered, so that one question brings everything.
     pub(super) fn take(&mut self, is_again: bool, now_ms: u64) {
-        let queue = self.key(&self.queue());
-        let (in_flight, line) = (format!("{queue}$inflight"), format!("{queue}$line"));
+        let [queue, in_flight, line] = self.queue_keys();
         let (limits, sha) = (&self.limits, self.take.sha.clone());
         // Well before the line would be given up.
         let patience = Self::seconds((limits.backplane_reply_deadline.as_millis() as u64 / 2).max(1));
