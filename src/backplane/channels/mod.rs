@@ -93,6 +93,8 @@ pub struct Layer {
     unsent: u64,
     /// How many have been sent and have neither come back nor been given up.
     on_way: usize,
+    /// How many are to be told what has become of them; several of one that was sent under the same key.
+    asking: usize,
     next_ticket: u64,
     events: VecDeque<Event>,
     /// How many lines there have been on which messages are taken.
@@ -136,6 +138,7 @@ impl Layer {
             pending_bytes: 0,
             unsent: 0,
             on_way: 0,
+            asking: 0,
             next_ticket: 1,
             events: VecDeque::new(),
             taking: 0,
@@ -622,6 +625,44 @@ mod tests {
         let events = stage.events();
         assert!(events.len() == 2 && events.iter().all(away), "{events:?}");
         assert_eq!(stage.layer.held(), 0);
+    }
+
+    #[test]
+    fn who_asks_under_one_key_all_the_time_is_refused_and_told_when_there_is_an_answer() {
+        let mut stage = Stage::new();
+        stage.layer.set_limits(&Limits { backplane_pending_max: 3, ..Limits::default() });
+        stage.share("lobby", 1);
+        for _ in 0..3 {
+            stage.publish(Author::Asking(asker()), Some("k")).unwrap();
+        }
+        assert_eq!(stage.publish(Author::Asking(asker()), Some("k")), Err(NotPublished::Away));
+        stage.now_ms += 60_000;
+        stage.layer.tick(stage.now_ms);
+        assert_eq!((stage.events().len(), stage.layer.asking, stage.layer.on_way), (3, 0, 0));
+        stage.publish(Author::Asking(asker()), Some("k")).unwrap();
+    }
+
+    #[test]
+    fn no_more_is_on_its_way_than_a_part_of_the_queue_and_what_waits_goes_in_its_order() {
+        let mut stage = Stage::new();
+        stage.layer.set_limits(&Limits { channels_capacity: 8, ..Limits::default() });
+        stage.share("lobby", 1);
+        let tickets: Vec<_> = (0..5).map(|_| stage.publish(Author::Silent(asker()), None).unwrap()).collect();
+        assert_eq!(stage.said(COMMANDS).matches("p:group:lobby").count(), 2);
+        let comes = |stage: &mut Stage, at: usize| {
+            let own = message(stage.layer.unique(tickets[at].0), "mine", &[&format!("{QUEUE}1")]);
+            stage.reply(NEWS, &[list(&[bulk(b"q"), bulk(&own), bulk(b"1")]), list(&[])].concat());
+        };
+        comes(&mut stage, 0);
+        assert_eq!(stage.said(COMMANDS).matches("p:group:lobby").count(), 1);
+        stage.layer.lost(NEWS, "cut", stage.now_ms);
+        stage.layer.tick(stage.now_ms);
+        let said = stage.said(COMMANDS);
+        assert_eq!(
+            said.matches("p:group:lobby").count(),
+            2,
+            "what may have been lost is not waited for: {said}"
+        );
     }
 
     #[test]

@@ -49,7 +49,7 @@ impl Layer {
         key: Option<&str>,
         now_ms: u64,
     ) -> Result<Ticket, NotPublished> {
-        let is_full = self.pending.len() >= self.limits.backplane_pending_max
+        let is_full = self.pending.len().max(self.asking) >= self.limits.backplane_pending_max
             || self.pending_bytes + payload.len() > self.limits.backplane_pending_bytes_max;
         if is_full {
             return Err(NotPublished::Away);
@@ -94,7 +94,8 @@ impl Layer {
             return Err(NotPublished::Refused);
         }
         let by_ms = now_ms + self.limits.backplane_publish_deadline.as_millis() as u64;
-        let askers = asker.map(|asker| (asker, Ticket(number))).into_iter().collect();
+        let askers: Vec<_> = asker.map(|asker| (asker, Ticket(number))).into_iter().collect();
+        self.asking += askers.len();
         let (len, is_handed, key) = (unsent.len(), channel.is_some(), key.map(Into::into));
         self.pending_bytes += len;
         let pending =
@@ -119,6 +120,7 @@ impl Layer {
     ) -> bool {
         let is_same = |pending: &&mut Pending| pending.key.as_deref() == Some(key) && *pending.room == *room;
         if let Some(pending) = self.pending.values_mut().find(is_same) {
+            self.asking += usize::from(asker.is_some());
             pending.askers.extend(asker.map(|asker| (asker, ticket)));
             return true;
         }
@@ -286,6 +288,7 @@ impl Layer {
             return;
         };
         let published = Published { position, crowded: false, repeated: false };
+        self.asking -= pending.askers.len();
         for (asker, ticket) in std::mem::take(&mut pending.askers) {
             self.events.push_back(Event::Answered(asker, ticket, Ok(published)));
         }
@@ -298,18 +301,17 @@ impl Layer {
 
     /// A message is not waited for any more; whoever still asks is told that it came to nobody here.
     pub(super) fn forget(&mut self, number: u64) {
-        let Some(pending) = self.pending.get_mut(&number) else { return };
-        let askers = std::mem::take(&mut pending.askers);
+        let askers = self.remove(number).map(|pending| pending.askers).unwrap_or_default();
         for (asker, ticket) in askers {
             self.events.push_back(Event::Answered(asker, ticket, Err(NotPublished::Unheard)));
         }
-        self.remove(number);
     }
 
     fn remove(&mut self, number: u64) -> Option<Pending> {
         let pending = self.pending.remove(&number)?;
         self.pending_bytes -= pending.len;
         self.on_way -= usize::from(pending.is_on_way);
+        self.asking -= pending.askers.len();
         Some(pending)
     }
 
