@@ -115,6 +115,56 @@ fn a_worker_gets_messages_with_room_and_user_and_says_what_the_room_gets() {
 }
 
 #[test]
+fn a_worker_that_is_away_has_what_its_channel_takes_and_who_publishes_more_is_told() {
+    let redis = Redis::start(&[]);
+    let routes = "[[route]]\npath = '/chat/{room}'\nmode = 'room'\n\
+                  channels = { json = true, text = 'message', send_to = 'moderator' }\n";
+    let node = node(&redis, routes, &["--channels-capacity", "2"]);
+    let mut client = node.connect("/chat/lobby", Some("fanline.v1"));
+    assert_eq!(json(&mut client)["type"], "joined");
+    // A client does not say who it is, or for which room it speaks.
+    let forged = r#"{"message":"one","user":"admin","room":"other","group":"other","type":"evil"}"#;
+    assert_eq!(node.request("POST", "/rooms/lobby/messages", "", forged).0, 201);
+    client.send(Message::text(r#"{"text":"two","id":"2"}"#)).unwrap();
+    assert_eq!(json(&mut client)["type"], "ack");
+    client.send(Message::text(r#"{"text":"three","id":"3"}"#)).unwrap();
+    let refused = json(&mut client);
+    assert_eq!((&refused["type"], &refused["id"]), (&json!("error"), &json!("3")), "{refused}");
+    assert_eq!(node.post("lobby", "four").0, 503);
+    let _worker = Worker::start(&redis, "moderator");
+    assert_eq!(json(&mut client)["text"], "None in lobby: ONE");
+    assert_eq!(json(&mut client)["text"], "None in lobby: TWO");
+    node.insist("lobby", "five");
+    assert_eq!(json(&mut client)["text"], "None in lobby: FIVE", "and nothing of what was refused");
+}
+
+#[test]
+fn what_an_application_sends_to_a_group_reaches_who_polls() {
+    let redis = Redis::start(&[]);
+    let node = node(
+        &redis,
+        "[[route]]\npath = '/chat/{room}'\nmode = 'room'\nchannels = { text = 'message' }\n",
+        &[],
+    );
+    let mut layer = Layer::start(&redis);
+    assert_eq!(node.post("lobby", "first").0, 201, "the room is opened for it");
+    let position = node.get("/rooms/lobby/messages?limit=1").1;
+    let value: serde_json::Value = serde_json::from_str(&position).unwrap();
+    let since = value["position"].as_str().unwrap().to_owned();
+    std::thread::scope(|scope| {
+        let polled = scope.spawn(|| node.get(&format!("/rooms/lobby/messages?since={since}&wait=15")));
+        let mut sent = 0;
+        while !polled.is_finished() {
+            layer.group_send("lobby", json!({ "type": "chat.message", "message": format!("sent {sent}") }));
+            sent += 1;
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        let (status, page) = polled.join().unwrap();
+        assert!(status == 200 && page.contains("sent 0"), "{status} {page}");
+    });
+}
+
+#[test]
 fn row_50_two_nodes_and_an_application_share_a_group() {
     let redis = Redis::start(&[]);
     let routes = "[[route]]\npath = '/chat/{room}'\nmode = 'room'\nchannels = { text = 'message' }\n\
