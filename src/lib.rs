@@ -64,6 +64,7 @@ pub mod outbound;
 pub mod planted;
 pub mod proxy;
 pub mod reactor;
+pub mod record;
 pub mod room;
 pub mod server;
 pub mod settings;

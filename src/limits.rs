@@ -296,6 +296,10 @@ limits! {
         "Length of the rooms that a process hands over to the next; past it rooms go without their history.";
     takeover_deadline: Time = 5_000,
         "Time for the next process to take over; then the old one goes on.";
+    record_bytes_max: Bytes = 1 << 30,
+        "Length of a recording; then it ends, and the server goes on.";
+    record_queue_bytes_max: Bytes = 64 << 20,
+        "Bytes of a recording that wait for a slow disk; past it the recording ends, and the server goes on.";
     shutdown_deadline: Time = 10_000,
         "Time for all connections to close when the server stops; drain_delay and drain_duration are within it.";
 }

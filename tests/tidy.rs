@@ -30,6 +30,7 @@ const LEVELS: &[&[(&str, &[&str])]] = &[
         ("room", &["base64", "bytes", "serde_json", "simdutf8", "slab"]),
     ],
     &[("proxy", &["ipnet", "proxy_header"])],
+    &[("record", &["serde", "serde_json"])],
     &[
         (
             "auth",
@@ -58,6 +59,7 @@ const LEVELS: &[&[(&str, &[&str])]] = &[
         ("cli", &["base64", "clap", "httparse", "percent_encoding", "ratatui", "serde_json"]),
     ],
     &[("settings", &["clap", "clap_complete", "clap_mangen", "serde", "strsim", "toml"])],
+    &[("replay", &[])],
     &[("main", &["listenfd", "rustix", "sd_notify"])],
 ];
 

@@ -1,0 +1,437 @@
+//! What one peer sends, with what it says replaced by fillers: the HTTP in front, then the frames of a WebSocket.
+//!
+//! It follows the stream as far as it has to know where words are, in pieces as they come, and changes no length. Kept are
+//! methods, paths, the names of headers and of query values, and the values that decide how the server goes on.
+
+use super::filler::{Chain, Filler};
+use super::json::Json;
+use super::shape::Shape;
+
+/// The headers whose values stay.
+const KEPT: &[&str] = &[
+    "accept",
+    "accept-encoding",
+    "connection",
+    "content-length",
+    "content-type",
+    "expect",
+    "host",
+    "if-none-match",
+    "last-event-id",
+    "origin",
+    "range",
+    "sec-websocket-extensions",
+    "sec-websocket-key",
+    "sec-websocket-protocol",
+    "sec-websocket-version",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+    "x-forwarded-for",
+];
+
+/// The query values that stay: the names of rooms, and numbers, which say where a reader starts and how much it wants.
+const ROOMS: &[&[u8]] = &[b"after", b"prefix"];
+const NUMBERS: &[&[u8]] = &[b"last", b"limit", b"since", b"wait"];
+
+/// How far a peer's stream has come.
+pub struct Hidden {
+    filler: Filler,
+    place: Place,
+    chain: Chain,
+    head: Head,
+    /// The end of the line, or of the name, that is being read; as much of it as matters.
+    line: Vec<u8>,
+    frames: Option<Box<Frames>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// In the request line, up to the query.
+    Target,
+    /// In the name of a query value, then in the value, which stays or not.
+    QueryName,
+    Query(Stays),
+    /// After the target.
+    Version,
+    /// In the name of a header, then in its value, which stays or not.
+    Name,
+    Value(bool),
+    /// In a body of so many bytes, which is a text or not.
+    Body(u64, bool),
+    /// In the line with a chunk's length, in a chunk, behind it, or in the trailers.
+    Size(bool),
+    Chunk(u64, bool),
+    ChunkEnd(bool),
+    Trailer,
+    Frames,
+}
+
+/// What stays of a query value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stays {
+    All,
+    Digits,
+    Nothing,
+}
+
+/// What the head says about what follows it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Head {
+    length: u64,
+    is_chunked: bool,
+    is_text: bool,
+    is_upgrade: bool,
+    is_json: bool,
+}
+
+impl Hidden {
+    /// The longest line of which anything is remembered.
+    const LINE_MAX: usize = 512;
+
+    /// A stream from its beginning.
+    pub fn new(filler: Filler) -> Self {
+        let chain = filler.begin();
+        Self { filler, place: Place::Target, chain, head: Head::default(), line: Vec::new(), frames: None }
+    }
+
+    /// Replaces what is to be replaced in the next bytes of the stream.
+    pub fn replace(&mut self, bytes: &mut [u8]) {
+        for at in 0..bytes.len() {
+            let next = bytes.get(at + 1).copied();
+            bytes[at] = match (&mut self.frames, self.place) {
+                (Some(frames), Place::Frames) => frames.replace(bytes[at], next, &self.filler),
+                _ => self.http(bytes[at]),
+            };
+        }
+    }
+
+    /// Is told what the server sends: where it does not agree to a WebSocket, what follows is HTTP.
+    pub fn answered(&mut self, bytes: &[u8]) {
+        let is_new = self.frames.as_ref().is_some_and(|frames| frames.is_new());
+        if is_new && bytes.starts_with(b"HTTP/1.1 ") && !bytes.starts_with(b"HTTP/1.1 101") {
+            self.frames = None;
+            self.begin_request();
+        }
+    }
+
+    fn http(&mut self, byte: u8) -> u8 {
+        match self.place {
+            Place::Target => match byte {
+                b'?' if self.line.contains(&b' ') => self.go(Place::QueryName),
+                b'\n' => self.end_request_line(),
+                _ => self.keep(byte),
+            },
+            Place::QueryName => match byte {
+                b'=' => {
+                    let name = &self.line[..];
+                    self.go(match (ROOMS.contains(&name), NUMBERS.contains(&name)) {
+                        (true, _) => Place::Query(Stays::All),
+                        (false, true) => Place::Query(Stays::Digits),
+                        (false, false) => Place::Query(Stays::Nothing),
+                    });
+                }
+                b'&' => self.go(Place::QueryName),
+                b' ' => self.go(Place::Version),
+                b'\n' => self.end_request_line(),
+                _ => self.keep(byte),
+            },
+            Place::Query(stays) => match byte {
+                b'&' => self.go(Place::QueryName),
+                b' ' => self.go(Place::Version),
+                b'\n' => self.end_request_line(),
+                b'0'..=b'9' if stays == Stays::Digits => {}
+                _ if stays == Stays::All => {}
+                _ => return self.in_query(byte),
+            },
+            Place::Version if byte == b'\n' => self.end_request_line(),
+            Place::Version => {}
+            Place::Name => match byte {
+                b':' => {
+                    let name = String::from_utf8_lossy(&self.line).to_ascii_lowercase();
+                    let stays = KEPT.contains(&name.as_str());
+                    self.place = Place::Value(stays);
+                    self.keep(byte);
+                    self.chain = self.filler.begin();
+                }
+                b'\n' => self.end_header_line(),
+                _ => self.keep(byte),
+            },
+            Place::Value(_) if byte == b'\n' => self.end_header_line(),
+            Place::Value(true) => self.keep(byte),
+            // A value begins behind the blanks, however many there are.
+            Place::Value(false) if matches!(byte, b' ' | b'\t' | b'\r') => {}
+            Place::Value(false) => return self.chain.text(byte),
+            Place::Body(left, is_text) => {
+                let filled = if is_text { self.chain.text(byte) } else { self.chain.binary(byte) };
+                self.place = Place::Body(left - 1, is_text);
+                if left == 1 {
+                    self.begin_request();
+                }
+                return filled;
+            }
+            Place::Size(is_text) if byte == b'\n' => {
+                let digits = self.line.iter().take_while(|byte| byte.is_ascii_hexdigit());
+                let size = digits.fold(0u64, |size, digit| {
+                    size.wrapping_mul(16) + u64::from((*digit as char).to_digit(16).unwrap_or_default())
+                });
+                self.go(if size == 0 { Place::Trailer } else { Place::Chunk(size, is_text) });
+            }
+            Place::Size(_) => self.keep(byte),
+            Place::Chunk(left, is_text) => {
+                let filled = if is_text { self.chain.text(byte) } else { self.chain.binary(byte) };
+                self.place =
+                    if left == 1 { Place::ChunkEnd(is_text) } else { Place::Chunk(left - 1, is_text) };
+                return filled;
+            }
+            Place::ChunkEnd(is_text) if byte == b'\n' => self.go(Place::Size(is_text)),
+            Place::ChunkEnd(_) => {}
+            Place::Trailer if byte == b'\n' && self.line.is_empty() => self.begin_request(),
+            Place::Trailer if byte == b'\n' => self.line.clear(),
+            Place::Trailer if byte == b'\r' => {}
+            Place::Trailer => {
+                self.keep(byte);
+                return self.chain.text(byte);
+            }
+            // There are none without a head.
+            Place::Frames => return self.chain.binary(byte),
+        }
+        byte
+    }
+
+    /// What is written as `%41` stays, since its digits are no letters of the text.
+    fn in_query(&mut self, byte: u8) -> u8 {
+        if byte == b'%' {
+            self.line = vec![b'%'];
+        } else if self.line.first() == Some(&b'%') {
+            self.line.push(byte);
+            if self.line.len() == 3 {
+                self.line.clear();
+            }
+            return byte;
+        }
+        self.chain.text(byte)
+    }
+
+    fn keep(&mut self, byte: u8) {
+        if self.line.len() < Self::LINE_MAX {
+            self.line.push(byte);
+        }
+    }
+
+    fn go(&mut self, place: Place) {
+        self.place = place;
+        self.line.clear();
+        if matches!(place, Place::Query(_)) {
+            self.chain = self.filler.begin();
+        }
+    }
+
+    fn end_request_line(&mut self) {
+        // RFC 9112 §2.2: empty lines may stand before a request.
+        let is_empty = self.place == Place::Target && self.line.iter().all(|byte| *byte == b'\r');
+        self.go(if is_empty { Place::Target } else { Place::Name });
+    }
+
+    fn end_header_line(&mut self) {
+        let line = std::mem::take(&mut self.line);
+        if line.iter().all(|byte| *byte == b'\r') {
+            return self.end_head();
+        }
+        let line = String::from_utf8_lossy(&line).to_ascii_lowercase();
+        self.place = Place::Name;
+        let Some((name, value)) = line.split_once(':') else { return };
+        let value = value.trim();
+        match name {
+            "content-length" => self.head.length = value.parse().unwrap_or_default(),
+            "transfer-encoding" => self.head.is_chunked = value.contains("chunked"),
+            "content-type" => {
+                self.head.is_text =
+                    ["text/", "json", "xml", "urlencoded"].iter().any(|is| value.contains(is));
+            }
+            "upgrade" => self.head.is_upgrade |= value.contains("websocket"),
+            "sec-websocket-protocol" => self.head.is_json |= value.contains("fanline.v1"),
+            _ => {}
+        }
+    }
+
+    fn end_head(&mut self) {
+        let head = self.head;
+        self.chain = self.filler.begin();
+        match head {
+            Head { is_upgrade: true, .. } => {
+                self.frames = Some(Box::new(Frames::new(&self.filler, head.is_json)));
+                self.go(Place::Frames);
+            }
+            Head { is_chunked: true, .. } => self.go(Place::Size(head.is_text)),
+            Head { length: 0, .. } => self.begin_request(),
+            Head { length, .. } => self.go(Place::Body(length, head.is_text)),
+        }
+    }
+
+    fn begin_request(&mut self) {
+        self.head = Head::default();
+        self.go(Place::Target);
+    }
+}
+
+/// Frames from a client: their headers stay, their payloads are unmasked, replaced and masked again.
+struct Frames {
+    header: Vec<u8>,
+    mask: [u8; 4],
+    left: u64,
+    /// How much of this frame's payload has come.
+    at: u64,
+    opcode: u8,
+    /// What the message consists of that is being sent in fragments.
+    is_text: bool,
+    is_json: bool,
+    message: Chain,
+    json: Json,
+    control: Chain,
+}
+
+impl Frames {
+    fn new(filler: &Filler, is_json: bool) -> Self {
+        Self {
+            header: Vec::new(),
+            mask: [0; 4],
+            left: 0,
+            at: 0,
+            opcode: 0,
+            is_text: false,
+            is_json,
+            message: filler.begin(),
+            json: Json::new(filler),
+            control: filler.begin(),
+        }
+    }
+
+    /// Whether nothing has come yet.
+    fn is_new(&self) -> bool {
+        self.header.is_empty() && self.at == 0 && self.left == 0
+    }
+
+    fn replace(&mut self, byte: u8, next: Option<u8>, filler: &Filler) -> u8 {
+        if self.left == 0 {
+            self.header.push(byte);
+            self.begin_payload(filler);
+            return byte;
+        }
+        let mask = self.mask[(self.at % 4) as usize];
+        let next = next.filter(|_| self.left > 1).map(|next| next ^ self.mask[((self.at + 1) % 4) as usize]);
+        let plain = byte ^ mask;
+        let filled = match self.opcode {
+            // §5.5.1: the code comes before the reason.
+            8 if self.at < 2 => plain,
+            8 => self.control.text(plain),
+            9.. => self.control.binary(plain),
+            _ if !self.is_text => self.message.binary(plain),
+            _ if self.is_json => self.json.replace(plain, next, filler),
+            _ => self.message.text(plain),
+        };
+        self.at += 1;
+        self.left -= 1;
+        filled ^ mask
+    }
+
+    /// Once the header is whole, its payload begins.
+    fn begin_payload(&mut self, filler: &Filler) {
+        let Some(shape) = Shape::read(&self.header) else { return };
+        (self.left, self.mask, self.at, self.opcode) = (shape.len, shape.mask, 0, shape.opcode);
+        match self.opcode {
+            0 => {}
+            1 | 2 => {
+                self.is_text = self.opcode == 1;
+                self.message = filler.begin();
+                self.json = Json::new(filler);
+            }
+            _ => self.control = filler.begin(),
+        }
+        self.header.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ws::mask::Mask;
+
+    /// A stream with its words replaced, in pieces of this size.
+    fn hidden(filler: &Filler, stream: &[u8], size: usize) -> Vec<u8> {
+        let (mut hidden, mut bytes) = (Hidden::new(filler.clone()), stream.to_vec());
+        bytes.chunks_mut(size).for_each(|piece| hidden.replace(piece));
+        bytes
+    }
+
+    fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+        let mut frame = vec![first, 0x80 | payload.len() as u8, 9, 8, 7, 6];
+        let mut masked = payload.to_vec();
+        Mask::new([9, 8, 7, 6]).apply(&mut masked);
+        frame.extend(masked);
+        frame
+    }
+
+    fn unmasked(frame: &[u8]) -> Vec<u8> {
+        let mut payload = frame[6..].to_vec();
+        Mask::new([9, 8, 7, 6]).apply(&mut payload);
+        payload
+    }
+
+    #[test]
+    fn words_in_requests_are_replaced_and_what_decides_stays() {
+        let filler = Filler::default();
+        let stream = "GET /rooms/lobby/messages?last=5&token=Sesame&since=1:2 HTTP/1.1\r\nHost: x\r\n\
+                      Authorization: Bearer Sesame\r\nCookie: session=Sesame\r\n\r\n\
+                      POST /rooms/lobby/messages HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\n\
+                      Content-Length: 6\r\n\r\nSesamePOST / HTTP/1.1\r\nHost: x\r\n\
+                      Transfer-Encoding: chunked\r\n\r\n6;x=1\r\nSesame\r\n0\r\n\r\nGET /end HTTP/1.1\r\nHost: x\r\n\r\n";
+        let want = hidden(&filler, stream.as_bytes(), stream.len());
+        let text = String::from_utf8_lossy(&want);
+        assert!(!text.contains("Sesame"), "{text}");
+        assert_eq!(want.len(), stream.len());
+        for kept in ["?last=5&token=", "&since=1:2 HTTP/1.1\r\nHost: x", "Content-Length: 6\r\n", "6;x=1\r\n"]
+        {
+            assert!(text.contains(kept), "{kept} in {text}");
+        }
+        assert!(text.ends_with("GET /end HTTP/1.1\r\nHost: x\r\n\r\n"), "{text}");
+        for size in 1..40 {
+            assert_eq!(hidden(&filler, stream.as_bytes(), size), want, "in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn messages_are_replaced_under_their_masks_and_a_fragmented_one_as_one() {
+        let filler = Filler::default();
+        let head = b"GET /chat/x HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+        let frames = [
+            frame(0x81, "exit".as_bytes()),
+            frame(0x01, "ex".as_bytes()),
+            frame(0x89, "ping".as_bytes()),
+            frame(0x80, "it".as_bytes()),
+            frame(0x82, &[0, 1, 200, b'w']),
+            frame(0x88, b"\x03\xe8words"),
+        ];
+        let stream = [&head[..], &frames.concat()].concat();
+        let want = hidden(&filler, &stream, stream.len());
+        assert_eq!(want[..head.len()], head[..]);
+        for size in 1..20 {
+            assert_eq!(hidden(&filler, &stream, size), want, "in pieces of {size}");
+        }
+        let mut rest = &want[head.len()..];
+        let payloads: Vec<Vec<u8>> = frames
+            .iter()
+            .map(|frame| {
+                let (one, later) = rest.split_at(frame.len());
+                rest = later;
+                assert_eq!(one[..6], frame[..6]);
+                unmasked(one)
+            })
+            .collect();
+        assert_eq!(payloads[0], filler.text("exit").as_bytes());
+        assert_eq!([&payloads[1][..], &payloads[3]].concat(), payloads[0]);
+        assert_ne!(payloads[2], b"ping");
+        assert_eq!(payloads[5][..2], *b"\x03\xe8");
+        assert_ne!(payloads[5][2..], *b"words");
+    }
+}
