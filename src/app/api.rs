@@ -79,7 +79,7 @@ impl App {
             return published(exchange, target, outcome);
         }
         let request = exchange.request();
-        let visitor = self.gate.visitor(request, exchange.hop(), exchange.now_ms())?;
+        let visitor = self.outside.visitor(request, exchange.hop(), exchange.now_ms())?;
         let is_read = matches!(request.method(), "GET" | "HEAD");
         match (target, is_read) {
             (Target::List, true) => list(exchange, &visitor),

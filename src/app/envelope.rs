@@ -5,9 +5,10 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::outside::Outside;
 use super::route::Route;
 use super::{Guest, key, may_publish};
-use crate::auth::{Gate, Right};
+use crate::auth::Right;
 use crate::{Context, Joined, Message, NotPublished, Published};
 
 /// What a client may say.
@@ -33,7 +34,7 @@ pub(super) fn joined(room: &str, joined: &Joined) -> String {
 /// Does what a client asks for, and answers.
 pub(super) fn receive(
     ctx: &mut Context<'_>,
-    gate: &Gate,
+    outside: &Outside,
     route: &Route,
     room: &str,
     guest: &mut Guest,
@@ -42,7 +43,7 @@ pub(super) fn receive(
     let answer = match message.as_text().and_then(|text| serde_json::from_str::<Said>(text).ok()) {
         Some(said) => {
             let id = said.id.clone();
-            let outcome = obey(ctx, gate, route, room, guest, said);
+            let outcome = obey(ctx, outside, route, room, guest, said);
             outcome.unwrap_or_else(|reason| Some(json!({ "type": "error", "id": id, "reason": reason })))
         }
         None => Some(json!({ "type": "error", "reason": "not an object with text, base64 or token" })),
@@ -60,14 +61,14 @@ fn tell(ctx: &mut Context<'_>, answer: Option<Value>) {
 
 fn obey(
     ctx: &mut Context<'_>,
-    gate: &Gate,
+    outside: &Outside,
     route: &Route,
     room: &str,
     guest: &mut Guest,
     said: Said,
 ) -> Result<Option<Value>, &'static str> {
     if let Some(token) = &said.token {
-        let visitor = gate.refresh(token, ctx.now_ms()).map_err(|refusal| refusal.reason())?;
+        let visitor = outside.refresh(token, ctx.now_ms()).map_err(|refusal| refusal.reason())?;
         if visitor.user() != guest.visitor.user() {
             return Err("the token is somebody else's");
         }

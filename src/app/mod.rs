@@ -5,6 +5,7 @@ mod api;
 mod envelope;
 mod files;
 mod key;
+mod outside;
 mod presence;
 mod route;
 mod time;
@@ -13,12 +14,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::auth::{Gate, Right, Visitor};
+use crate::record::Oracle;
 use crate::{
     Context, Encoding, Exchange, Handler, Identity, Join, Joined, Message, NotPublished, Opening, Presence,
     Published, Refusal, Reply, Request, Response, Start, Ticket, exposition,
 };
 pub use admin::Admin;
 pub use files::Files;
+use outside::Outside;
 pub use route::{Filled, InvalidPattern, Listing, Mode, Pattern, Rate, Route};
 
 const PAGE: &str = include_str!("page.html");
@@ -29,7 +32,7 @@ pub const SUBPROTOCOL: &str = "fanline.v1";
 /// Echo and chat rooms, by path.
 pub struct App {
     routes: Vec<Arc<Route>>,
-    gate: Gate,
+    outside: Outside,
     files: Option<Files>,
     shows_metrics: bool,
     admin: Admin,
@@ -82,8 +85,8 @@ impl App {
     /// An application with these routes, open to everybody; the first that matches a path serves it.
     pub fn new(routes: Vec<Route>) -> Self {
         let routes = routes.into_iter().map(Arc::new).collect();
-        let (gate, admin) = (Gate::default(), Admin::default());
-        Self { routes, gate, files: None, shows_metrics: false, admin }
+        let (outside, admin) = (Outside::default(), Admin::default());
+        Self { routes, outside, files: None, shows_metrics: false, admin }
     }
 
     /// Serves the files of a folder at `/static/`.
@@ -100,7 +103,15 @@ impl App {
 
     /// Says who may do what.
     pub fn with_gate(mut self, gate: Gate) -> Self {
-        self.gate = gate;
+        self.outside.has_gate = gate != Gate::default();
+        self.outside.gate = gate;
+        self
+    }
+
+    /// Says who answers what only the outside knows. Where it is a recording, `has_gate` says whether there was a gate,
+    /// whose decisions it has.
+    pub fn with_oracle(mut self, oracle: Oracle, has_gate: bool) -> Self {
+        (self.outside.oracle, self.outside.has_gate) = (oracle, has_gate);
         self
     }
 
@@ -166,11 +177,14 @@ impl Handler for App {
             _ if !is_get => Refusal::MethodNotAllowed("GET, HEAD").into(),
             "/" => page(request, PAGE).into(),
             "/healthz" => Response::text(200, "ok").into(),
-            "/readyz" => match exchange.unready() {
+            "/readyz" => match self.outside.unready(exchange) {
                 Some(why) => Refusal::Unavailable(why).into(),
                 None => Response::text(200, "ok").into(),
             },
-            "/metrics" if self.shows_metrics => exposition::answer(exchange).into(),
+            "/metrics" if self.shows_metrics => {
+                let text = self.outside.oracle.ask(|| exposition::text(exchange));
+                exposition::answer_with(exchange, text).into()
+            }
             path => match (path.strip_prefix(files::PREFIX), &self.files) {
                 (Some(path), Some(files)) => {
                     files.serve(request, path, exchange.limits().static_bytes_max).into()
@@ -187,7 +201,7 @@ impl Handler for App {
         }
         let request = opening.request();
         let (route, room) = self.find(request.path()).ok_or(Refusal::NotFound)?;
-        let visitor = self.gate.visitor(request, opening.hop(), opening.now_ms())?;
+        let visitor = self.outside.visitor(request, opening.hop(), opening.now_ms())?;
         let mut preferred: Vec<&str> = route.subprotocols.iter().map(String::as_str).collect();
         if route.mode == Mode::Room {
             preferred.push(SUBPROTOCOL);
@@ -199,7 +213,7 @@ impl Handler for App {
         let is_json = chosen == Some(SUBPROTOCOL);
         let full = |_| Refusal::Unavailable("the greeting does not fit");
         if route.uid {
-            opening.send(&uuid::Uuid::new_v4().to_string()).map_err(full)?;
+            opening.send(&self.outside.uid()).map_err(full)?;
         }
         let room = match route.mode {
             Mode::Echo => None,
@@ -257,7 +271,7 @@ impl Handler for App {
         match &mut place.guest {
             None => publish(ctx, route, room, None, message),
             Some(guest) if guest.is_json => {
-                envelope::receive(ctx, &self.gate, route, room, guest, message);
+                envelope::receive(ctx, &self.outside, route, room, guest, message);
             }
             Some(guest) if guest.may_publish => publish(ctx, route, room, Some(&guest.visitor), message),
             Some(_) => ctx.close(1008, "this room may only be read").unwrap_or_default(),

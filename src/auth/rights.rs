@@ -22,11 +22,15 @@ impl Right {
 
     /// The right of this name.
     pub fn named(name: &str) -> Option<Self> {
-        match name {
-            "join" => Some(Right::Join),
-            "publish" => Some(Right::Publish),
-            "presence" => Some(Right::Presence),
-            _ => None,
+        Self::ALL.into_iter().find(|right| right.name() == name)
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Right::Join => "join",
+            Right::Publish => "publish",
+            Right::Presence => "presence",
         }
     }
 
@@ -128,8 +132,13 @@ pub struct Grant {
 impl Grant {
     /// Whether this allows it to this user.
     pub fn allows(&self, user: Option<&str>, right: Right, room: &str) -> bool {
+        self.names(user) && self.access.allows(right, room)
+    }
+
+    /// Whether it is for this user.
+    pub fn names(&self, user: Option<&str>) -> bool {
         let is_named = |name: &String| name == "*" || Some(name.as_str()) == user;
-        self.users.iter().any(is_named) && self.access.allows(right, room)
+        self.users.iter().any(is_named)
     }
 }
 

@@ -41,9 +41,15 @@ pub const PLAIN: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// }
 /// ```
 pub fn answer(exchange: &mut Exchange<'_>) -> Response {
+    let text = text(exchange);
+    answer_with(exchange, text)
+}
+
+/// Answers with a text that [`text`] has given.
+pub(crate) fn answer_with(exchange: &Exchange<'_>, text: Option<String>) -> Response {
     let accept = exchange.request().header("accept").unwrap_or_default();
     let is_openmetrics = accept.contains("application/openmetrics-text");
-    let Some(text) = openmetrics(exchange) else {
+    let Some(text) = text else {
         return Refusal::Unavailable("the metrics cannot be written").into();
     };
     let (content_type, body) =
@@ -51,7 +57,8 @@ pub fn answer(exchange: &mut Exchange<'_>) -> Response {
     Response::new(200).header("content-type", content_type).header("cache-control", "no-store").body(body)
 }
 
-fn openmetrics(exchange: &mut Exchange<'_>) -> Option<String> {
+/// What is measured, as OpenMetrics; `None` where it cannot be written.
+pub(crate) fn text(exchange: &mut Exchange<'_>) -> Option<String> {
     let mut registry = Registry::with_prefix("fanline");
     registry.register_collector(Box::new(Collected::of(exchange)));
     let mut text = String::new();
