@@ -22,6 +22,7 @@ use crate::reactor::inbox::Inbox;
 use crate::reactor::takeover::Inheritance;
 use crate::reactor::tls::TlsFiles;
 use crate::reactor::{Address, Listen, Passed, Reactor, Sockets, Waker};
+use crate::record::Tape;
 use crate::ws::close::{CloseCode, CloseReason};
 use crate::ws::message::OwnedMessage;
 
@@ -119,6 +120,7 @@ pub struct Builder {
     tls: Option<TlsFiles>,
     rules: Rules,
     backplane: Option<Target>,
+    tape: Option<Tape>,
     stops_on_signals: bool,
 }
 
@@ -130,6 +132,7 @@ impl Default for Builder {
             tls: None,
             rules: Rules::default(),
             backplane: None,
+            tape: None,
             stops_on_signals: false,
         }
     }
@@ -204,6 +207,13 @@ impl Builder {
         self
     }
 
+    /// Records what the engine is told; not what other threads ask for through a [`Handle`], which ends the recording,
+    /// nor anything of a backplane or a takeover.
+    pub fn record(mut self, tape: Option<Tape>) -> Self {
+        self.tape = tape;
+        self
+    }
+
     /// Sets every bound.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.rules.limits = limits;
@@ -275,8 +285,8 @@ impl Builder {
         if let Some(inheritance) = &inheritance {
             self.sockets.inherited = inheritance.sockets().to_vec();
         }
-        let mut reactor =
-            Reactor::new(handler, self.rules, &self.sockets, self.tls, inbox.clone(), metrics.clone())?;
+        let (theirs, rules) = ((inbox.clone(), metrics.clone(), self.tape), self.rules);
+        let mut reactor = Reactor::new(handler, rules, &self.sockets, self.tls, theirs)?;
         if let Some(target) = self.backplane {
             reactor.share(target)?;
         }

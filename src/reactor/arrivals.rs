@@ -65,7 +65,10 @@ impl<H: Handler> Reactor<H> {
         match self.poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE) {
             // Where there is no place for it, it is told so, or dropped.
             Ok(()) if is_admin => drop(self.engine.connect_admin(stream, now)),
-            Ok(()) => drop(self.engine.connect(stream, now)),
+            Ok(()) => {
+                let stream = self.recorded(stream);
+                self.engine.connect(stream, now);
+            }
             Err(_) => self.metrics.accept_errors.add(1),
         }
     }

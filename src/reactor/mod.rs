@@ -9,6 +9,7 @@ mod link;
 mod listener;
 mod machine;
 pub mod proxied;
+mod recorded;
 mod signals;
 pub mod socket;
 mod sockets;
@@ -32,17 +33,20 @@ use crate::engine::handler::Handler;
 use crate::engine::{Engine, Rules};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
+use crate::record::{Input, Tape};
 pub use address::{Address, Listen};
 use backlog::Backlog;
 use inbox::Inbox;
 use link::Link;
 use listener::Listener;
+pub use recorded::any_instant;
 use signals::Signals;
 use socket::Stream;
 pub use sockets::{Passed, Sockets};
 use takeover::Door;
-use tls::{Identity, TlsError, TlsFiles};
+use tls::{Identity, TlsFiles};
 use token::Source;
+use words::complain;
 pub use words::say;
 
 /// A poller, its listeners, and the engine they drive.
@@ -71,6 +75,8 @@ pub struct Reactor<H: Handler> {
     farewell: Option<Box<dyn FnOnce() + Send>>,
     /// The sockets of the backplane, where there is one.
     link: Option<Link>,
+    /// What is told to the engine, where that is recorded.
+    tape: Option<Tape>,
     metrics: Arc<Metrics>,
     limits: Limits,
     /// Whether a signal has asked for the end already.
@@ -103,8 +109,7 @@ impl<H: Handler> Reactor<H> {
         rules: Rules,
         sockets: &Sockets,
         tls: Option<TlsFiles>,
-        inbox: Arc<Inbox>,
-        metrics: Arc<Metrics>,
+        (inbox, metrics, tape): (Arc<Inbox>, Arc<Metrics>, Option<Tape>),
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Waker(Arc::new(mio::Waker::new(poll.registry(), Source::Waker.into())?));
@@ -124,8 +129,12 @@ impl<H: Handler> Reactor<H> {
             Address::Unix(_) => None,
         };
         let addrs = listens.iter().filter_map(tcp).collect();
-        let mut engine = Engine::new(handler, rules, metrics.clone(), Instant::now(), since_1970());
-        engine.set_machine_memory(machine::memory(Path::new("/")));
+        let (start, unix, memory) = (Instant::now(), since_1970(), machine::memory(Path::new("/")));
+        let mut engine = Engine::new(handler, rules, metrics.clone(), start, unix);
+        engine.set_machine_memory(memory);
+        if let Some(tape) = &tape {
+            tape.begin(start, unix, memory);
+        }
         engine.set_listening(!listeners.is_empty());
         engine.set_clock(Instant::now);
         let (signals, reload, farewell, is_ending) = (None, None, None, false);
@@ -146,6 +155,7 @@ impl<H: Handler> Reactor<H> {
             door: None,
             farewell,
             link: None,
+            tape,
             metrics,
             limits,
             is_ending,
@@ -218,12 +228,15 @@ impl<H: Handler> Reactor<H> {
                 Ok(()) => {}
             }
             now = Instant::now();
+            self.note_wake(now);
             self.engine.begin_turn(now);
             self.mark(&events);
             self.inbox.drain(&mut self.engine);
             if self.inbox.is_stopped() {
+                self.note(Input::Stop);
                 self.engine.stop(now);
             } else if self.inbox.is_draining() {
+                self.note(Input::Drain);
                 self.engine.drain(now);
             }
             self.attend(now);
@@ -235,13 +248,16 @@ impl<H: Handler> Reactor<H> {
                 farewell();
             }
             self.listen_to_others(now);
+            self.note(Input::Turn);
             self.engine.turn(now);
             self.tell_others(now);
             // Those who have gone make room first: who comes back at once is not counted beside what it has left.
             if self.engine.accepts() {
                 self.accept(now, self.limits.accept_budget);
             } else if self.close_listeners(now) {
+                self.note(Input::DropAll);
                 self.engine.drop_all();
+                self.end_recording();
                 self.leave(&mut events);
                 return Ok(());
             }
@@ -249,6 +265,7 @@ impl<H: Handler> Reactor<H> {
             if let Some(overrun) = self.engine.end_turn() {
                 say(format_args!("{overrun}"));
             }
+            self.keep_recording();
         }
     }
 
@@ -286,10 +303,7 @@ impl<H: Handler> Reactor<H> {
                         link.mark(line, event);
                     }
                 }
-                Source::Conn(id) => {
-                    let hung_up = event.is_read_closed() || event.is_error();
-                    self.engine.ready(id, event.is_readable(), event.is_writable(), hung_up);
-                }
+                Source::Conn(id) => self.tell_ready(id, event),
             }
         }
     }
@@ -298,6 +312,7 @@ impl<H: Handler> Reactor<H> {
         let asked = self.signals.as_mut().map(Signals::take).unwrap_or_default();
         if (asked.stop || asked.drain) && self.is_ending {
             // Asked a second time, it does not wait for anybody.
+            self.note(Input::DropAll);
             self.engine.drop_all();
             self.inbox.stop();
         } else if asked.stop {
@@ -310,6 +325,9 @@ impl<H: Handler> Reactor<H> {
             complain(identity.reload());
         }
         if let Some(reload) = self.reload.as_mut().filter(|_| asked.reload) {
+            if let Some(tape) = &self.tape {
+                tape.input(Input::Reload);
+            }
             self.engine.reload(reload);
             self.limits = self.engine.limits().clone();
         }
@@ -363,6 +381,7 @@ impl<H: Handler> Reactor<H> {
         for mut listener in self.listeners.drain(..) {
             listener.deregister(self.poll.registry());
         }
+        self.note(Input::Deaf);
         self.engine.set_listening(false);
     }
 }
@@ -370,13 +389,6 @@ impl<H: Handler> Reactor<H> {
 impl<H: Handler> Drop for Reactor<H> {
     fn drop(&mut self) {
         self.inbox.close();
-    }
-}
-
-/// A pair that cannot be used changes nothing, but somebody has to be told.
-fn complain(reloaded: Result<(), TlsError>) {
-    if let Err(error) = reloaded {
-        say(format_args!("the certificate in use is kept: {error}"));
     }
 }
 

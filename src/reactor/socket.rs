@@ -8,6 +8,7 @@ use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 
 use super::proxied::Proxied;
+use super::recorded::Recorded;
 use super::tls::TlsStream;
 use crate::engine::Transport;
 use crate::proxy::forwarded::Announced;
@@ -85,6 +86,8 @@ pub enum Stream {
     Tls(Box<TlsStream>),
     /// Either of them, once a PROXY header has come.
     Proxied(Box<Proxied>),
+    /// Any of them, and what it gives and takes is recorded.
+    Recorded(Box<Recorded>),
 }
 
 impl Stream {
@@ -93,6 +96,7 @@ impl Stream {
             Stream::Plain(socket) => socket,
             Stream::Tls(tls) => tls.socket(),
             Stream::Proxied(proxied) => proxied.stream().socket(),
+            Stream::Recorded(recorded) => recorded.stream().socket(),
         }
     }
 
@@ -101,6 +105,7 @@ impl Stream {
             Stream::Plain(socket) => socket,
             Stream::Tls(tls) => tls.socket_mut(),
             Stream::Proxied(proxied) => proxied.stream_mut().socket_mut(),
+            Stream::Recorded(recorded) => recorded.stream_mut().socket_mut(),
         }
     }
 }
@@ -111,21 +116,29 @@ impl Transport for Stream {
             Stream::Plain(socket) => socket.shutdown_write(),
             Stream::Tls(tls) => tls.shutdown_write(),
             Stream::Proxied(proxied) => proxied.stream_mut().shutdown_write(),
+            Stream::Recorded(recorded) => recorded.shutdown_write(),
         }
     }
 
     fn peer_addr(&self) -> Option<SocketAddr> {
-        self.socket().peer_addr()
+        match self {
+            Stream::Recorded(recorded) => recorded.peer_addr(),
+            _ => self.socket().peer_addr(),
+        }
     }
 
     fn hop(&self) -> Hop {
-        self.socket().hop()
+        match self {
+            Stream::Recorded(recorded) => recorded.hop(),
+            _ => self.socket().hop(),
+        }
     }
 
     fn announced(&self) -> Announced {
         match self {
             Stream::Plain(_) | Stream::Tls(_) => Announced::Nothing,
             Stream::Proxied(proxied) => proxied.announced(),
+            Stream::Recorded(recorded) => recorded.announced(),
         }
     }
 
@@ -134,6 +147,7 @@ impl Transport for Stream {
             Stream::Plain(_) => 0,
             Stream::Tls(tls) => tls.held(),
             Stream::Proxied(proxied) => proxied.held(),
+            Stream::Recorded(recorded) => recorded.held(),
         }
     }
 
@@ -142,6 +156,7 @@ impl Transport for Stream {
             Stream::Plain(_) => Ok(()),
             Stream::Tls(tls) => tls.resume(),
             Stream::Proxied(proxied) => proxied.stream_mut().resume(),
+            Stream::Recorded(recorded) => recorded.resume(),
         }
     }
 }
@@ -152,6 +167,7 @@ impl Read for Stream {
             Stream::Plain(socket) => socket.read(buffer),
             Stream::Tls(tls) => tls.read(buffer),
             Stream::Proxied(proxied) => proxied.read(buffer),
+            Stream::Recorded(recorded) => recorded.read(buffer),
         }
     }
 }
@@ -162,6 +178,7 @@ impl Write for Stream {
             Stream::Plain(socket) => socket.write(bytes),
             Stream::Tls(tls) => tls.write(bytes),
             Stream::Proxied(proxied) => proxied.stream_mut().write(bytes),
+            Stream::Recorded(recorded) => recorded.write(bytes),
         }
     }
 
@@ -170,6 +187,7 @@ impl Write for Stream {
             Stream::Plain(socket) => socket.flush(),
             Stream::Tls(tls) => tls.flush(),
             Stream::Proxied(proxied) => proxied.stream_mut().flush(),
+            Stream::Recorded(recorded) => recorded.stream_mut().flush(),
         }
     }
 }
