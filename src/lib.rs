@@ -65,6 +65,7 @@ pub mod planted;
 pub mod proxy;
 pub mod reactor;
 pub mod record;
+pub mod replay;
 pub mod room;
 pub mod server;
 pub mod settings;

@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use fanline::app::{Admin, App, Files};
+use fanline::auth::Gate;
 use fanline::backplane::Target;
 use fanline::limits::Limits;
-use fanline::settings::{Settings, SettingsError, Task, Tls};
+use fanline::record::{Entry, Filler, Oracle, Other, Tape};
+use fanline::settings::{Replay, Settings, SettingsError, Task, Tls};
 use fanline::{Address, Builder, Listen, Rules, Server, say};
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
@@ -17,6 +19,7 @@ use sd_notify::NotifyState;
 fn main() -> ExitCode {
     match Task::read(std::env::args_os(), env) {
         Ok(Task::Check(file)) => check(&file),
+        Ok(Task::Replay(asked)) => replay(&asked),
         Ok(Task::Ask(errand)) => match errand.run(&env) {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => {
@@ -60,6 +63,27 @@ fn check(file: &Path) -> ExitCode {
     }
 }
 
+/// Plays a recording, and says whether the same came of it.
+fn replay(asked: &Replay) -> ExitCode {
+    let mut stdout = std::io::stdout();
+    match fanline::replay::run(asked, &mut stdout) {
+        Ok(outcome) => {
+            writeln!(stdout, "{outcome}").unwrap_or_default();
+            ExitCode::from(outcome.code())
+        }
+        Err(error) => fail(&format!("fanline: {}: {error}", asked.file.display())),
+    }
+}
+
+/// The recording that is asked for, begun.
+fn tape(settings: &Settings) -> std::io::Result<Option<Tape>> {
+    let Some(file) = &settings.recording.file else { return Ok(None) };
+    let filler = Filler::default();
+    let header = settings.recording_header(&filler).map_err(std::io::Error::other)?;
+    let named = |error| std::io::Error::other(format!("record: `{}`: {error}", file.display()));
+    Tape::create(file, header, filler, &settings.limits).map(Some).map_err(named)
+}
+
 fn words(error: SettingsError) -> String {
     match error {
         SettingsError::Flags(error) => error.to_string(),
@@ -73,7 +97,8 @@ fn serve(settings: Settings) -> std::io::Result<()> {
     if let Some(trust) = settings.trust() {
         say(format_args!("{trust}"));
     }
-    let app = application(&settings)?;
+    let tape = tape(&settings)?;
+    let app = application(&settings, tape.as_ref())?;
     let mut builder: Builder = Server::builder().reuse_port(settings.reuse_port);
     if let Some(path) = &settings.takeover {
         builder = builder.takeover(path);
@@ -110,13 +135,14 @@ fn serve(settings: Settings) -> std::io::Result<()> {
         .trusted_proxies(settings.trusted_proxies.clone())
         .backplane(settings.backplane.clone())
         .unix_mode(settings.unix_mode)
+        .record(tape.clone())
         .stop_on_signals()
         .bind(app)?;
     let fixed = Fixed::of(&settings);
     let server = server.on_hangup(move |app, rules| {
         let time = NotifyState::monotonic_usec_now();
         notify(&[Some(NotifyState::Reloading), time.ok()].into_iter().flatten().collect::<Vec<_>>());
-        match reload(app, rules, &fixed) {
+        match reload(app, rules, &fixed, tape.as_ref()) {
             Ok(said) => say(format_args!("{said}")),
             Err(why) => say(format_args!("{why}\nreload: the configuration stays as it was")),
         }
@@ -188,27 +214,34 @@ impl Fixed {
 }
 
 /// What is made anew at a reload: all that stands between a request and its room.
-fn application(settings: &Settings) -> std::io::Result<App> {
+fn application(settings: &Settings, tape: Option<&Tape>) -> std::io::Result<App> {
     let open = |folder: &PathBuf| {
         let named = |error| std::io::Error::other(format!("static: `{}`: {error}", folder.display()));
         Files::open(folder).map_err(named)
     };
     let files = settings.static_folder.as_ref().map(open).transpose()?;
     let admin = Admin::new(!settings.admin.listen.is_empty(), settings.admin.token.clone());
+    let oracle = tape.cloned().map(Oracle::recorded).unwrap_or_default();
+    let has_gate = settings.gate != Gate::default();
     Ok(App::new(settings.routes.clone())
         .with_files(files)
         .with_gate(settings.gate.clone())
         .with_metrics(settings.metrics)
-        .with_admin(admin))
+        .with_admin(admin)
+        .with_oracle(oracle, has_gate))
 }
 
 /// Reads flags, variables and the file anew, and takes over what can change; says what that was, or why nothing did.
-fn reload(app: &mut App, rules: &mut Rules, fixed: &Fixed) -> Result<String, String> {
+fn reload(app: &mut App, rules: &mut Rules, fixed: &Fixed, tape: Option<&Tape>) -> Result<String, String> {
     let settings = Settings::read(std::env::args_os(), env).map_err(words)?;
     let Some(file) = &settings.file else {
         return Ok("reload: there is no configuration file to read".to_owned());
     };
-    *app = application(&settings).map_err(|error| error.to_string())?;
+    let recorded = tape.map(|tape| settings.recorded(tape.filler())).transpose()?;
+    *app = application(&settings, tape).map_err(|error| error.to_string())?;
+    if let (Some(tape), Some(recorded)) = (tape, recorded) {
+        tape.note(&Entry::Other(Other::Settings(settings.gate != Gate::default(), recorded.into())));
+    }
     rules.origins = settings.origins.clone();
     rules.deflate = settings.deflate;
     rules.trusted_proxies = settings.trusted_proxies.clone();

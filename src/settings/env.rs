@@ -33,12 +33,14 @@ impl Settings {
             ("FANLINE_REUSE_PORT", &mut self.reuse_port),
             ("FANLINE_LEDGER", &mut self.ledger),
             ("FANLINE_METRICS", &mut self.metrics),
+            ("FANLINE_RECORD_BODIES", &mut self.recording.bodies),
         ] {
             if let Some(text) = env(name) {
                 let invalid = |_| format!("{name}: `{text}` is neither true nor false");
                 *flag = text.parse().map_err(invalid)?;
             }
         }
+        self.recording.file = env("FANLINE_RECORD").map(PathBuf::from);
         self.takeover = env("FANLINE_TAKEOVER").map(PathBuf::from).or(self.takeover.take());
         if let Some(listen) = env("FANLINE_TLS_LISTEN") {
             self.tls.listen = list(listen);

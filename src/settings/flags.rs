@@ -31,6 +31,26 @@ pub fn command() -> Command {
         )
         .subcommands(crate::cli::commands())
         .subcommands(Page::commands())
+        .subcommand(
+            Command::new("replay")
+                .about("Play a recording: `same` (exit code 0), or where what is sent differs (1)")
+                .arg(file("file").required(true).help("The recording"))
+                .arg(file("config").long("config").help("Configuration to play it with, in place of its own"))
+                .arg(
+                    Arg::new("connection")
+                        .long("connection")
+                        .value_name("N")
+                        .value_parser(value_parser!(u64))
+                        .help("Print what this connection sent and got; the first to come is 1"),
+                )
+                .arg(
+                    Arg::new("until")
+                        .long("until")
+                        .value_name("TURN")
+                        .value_parser(value_parser!(u64))
+                        .help("End with this turn"),
+                ),
+        )
         .arg(
             Arg::new("listen")
                 .short('l')
@@ -85,6 +105,17 @@ pub fn command() -> Command {
             file("takeover")
                 .long("takeover")
                 .help("Unix socket on which a later process takes over ports and rooms from this one"),
+        )
+        .arg(
+            file("record")
+                .long("record")
+                .help("New file for what the server is told, without what people say: see `fanline replay`"),
+        )
+        .arg(
+            Arg::new("record-bodies")
+                .long("record-bodies")
+                .action(ArgAction::SetTrue)
+                .help("Record what people say, too, with all that is secret in it"),
         )
         .arg(file("config").short('c').long("config").help("Configuration file (TOML): routes, limits, rights"))
         .arg(

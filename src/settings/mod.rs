@@ -8,6 +8,7 @@ mod file;
 mod flags;
 mod listen;
 mod pages;
+mod recording;
 mod routes;
 mod summary;
 mod task;
@@ -23,6 +24,7 @@ pub use auth::Around;
 pub use file::Mistake;
 pub use flags::command;
 pub use pages::Page;
+pub use recording::{Recording, Replay};
 pub use task::Task;
 pub use tls::Tls;
 
@@ -56,6 +58,8 @@ pub struct Settings {
     pub reuse_port: bool,
     /// The Unix socket over which a process takes the place of the one before it.
     pub takeover: Option<PathBuf>,
+    /// Whether there is to be a recording.
+    pub recording: Recording,
     /// Every bound.
     pub limits: Limits,
     /// Whose pages may connect.
@@ -89,6 +93,7 @@ impl Default for Settings {
             tls: Tls::default(),
             reuse_port: false,
             takeover: None,
+            recording: Recording::default(),
             limits: Limits::default(),
             origins: OriginPolicy::Same,
             deflate: false,
@@ -137,6 +142,7 @@ impl Settings {
         settings.join_layer();
         let mut wrong = settings.limits.contradictions();
         wrong.extend(settings.tls.contradiction().map(str::to_owned));
+        wrong.extend(settings.unrecordable().map(str::to_owned));
         match wrong.as_slice() {
             [] => Ok(settings),
             some => Err(SettingsError::Invalid(some.join("\n"))),
@@ -277,6 +283,8 @@ impl Settings {
         self.reuse_port |= flags.get_flag("reuse-port");
         self.ledger &= !flags.get_flag("no-ledger");
         self.metrics |= flags.get_flag("metrics");
+        self.recording.file = flags.get_one::<PathBuf>("record").cloned().or(self.recording.file.take());
+        self.recording.bodies |= flags.get_flag("record-bodies");
         self.takeover = flags.get_one::<PathBuf>("takeover").cloned().or(self.takeover.take());
         if let Some(folder) = flags.get_one::<PathBuf>("static") {
             self.static_folder = Some(folder.clone());

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::pages::Page;
-use super::{Settings, SettingsError, command};
+use super::{Replay, Settings, SettingsError, command};
 use crate::cli::Errand;
 
 /// What the command line asks for.
@@ -14,6 +14,8 @@ pub enum Task {
     Serve(Box<Settings>),
     /// Look at a configuration file.
     Check(PathBuf),
+    /// Play a recording.
+    Replay(Replay),
     /// Ask a running server.
     Ask(Box<Errand>),
     /// Print a page for the system's own tools.
@@ -33,6 +35,11 @@ impl Task {
         let Some((name, args)) = flags.subcommand() else {
             return Settings::of(&flags, env).map(Box::new).map(Task::Serve);
         };
+        if name == "replay"
+            && let Some(replay) = Replay::of(args)
+        {
+            return Ok(Task::Replay(replay));
+        }
         if let Some(page) = Page::new(name, args) {
             return Ok(Task::Print(page));
         }

@@ -15,6 +15,7 @@ mod memory;
 mod newcomers;
 mod proxy;
 mod push;
+mod record;
 mod reload;
 mod routes;
 mod sockets;

@@ -30,7 +30,7 @@ struct Secured {
 }
 
 /// Writes a new certificate and its key; says what a client has to trust.
-fn write_pair(folder: &Path) -> CertificateDer<'static> {
+pub fn write_pair(folder: &Path) -> CertificateDer<'static> {
     let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     std::fs::write(folder.join("cert.pem"), pair.cert.pem()).unwrap();
     std::fs::write(folder.join("key.pem"), pair.signing_key.serialize_pem()).unwrap();
