@@ -532,6 +532,34 @@ mod tests {
     }
 
     #[test]
+    fn a_page_that_was_asked_of_a_server_that_is_lost_is_read_again() {
+        let mut stage = Stage::new();
+        let keep = Keep { messages: 10, bytes: 1000, age: std::time::Duration::from_secs(60) };
+        stage.backplane.open(LOW.into(), keep, stage.now_ms);
+        stage.tell(Line::news(0), "*3\r\n$10\r\nssubscribe\r\n$15\r\np:news{hello}:0\r\n:1\r\n");
+        stage.said(Line::commands(0));
+        stage.tell(Line::commands(0), "-ASK 866 10.0.0.2:7000\r\n");
+        assert!(stage.said(Line::commands(1)).starts_with("ASKING EVALSHA"));
+        stage.backplane.lost(Line::commands(1), "cut", stage.now_ms);
+        assert_eq!(stage.backplane.shards[0].reading, 0, "it takes nobody's place");
+        stage.backplane.read_rooms(0, stage.now_ms);
+        assert!(stage.said(Line::commands(0)).contains("p:log{hello}"));
+    }
+
+    #[test]
+    fn what_was_sent_on_to_a_server_that_is_lost_goes_to_its_owner_again() {
+        let mut stage = Stage::new();
+        stage.publish(LOW, "one");
+        stage.sent(0);
+        stage.tell(Line::commands(0), "-ASK 866 10.0.0.2:7000\r\n");
+        assert_eq!(stage.sent(1), ["asking", "one"]);
+        stage.backplane.lost(Line::commands(1), "cut", stage.now_ms);
+        stage.publish(LOW, "two");
+        stage.pass(60);
+        assert_eq!(stage.sent(0), ["one", "two+"]);
+    }
+
+    #[test]
     fn a_slot_that_leaves_takes_its_rooms_news_with_it_and_they_are_read_again() {
         let mut stage = Stage::new();
         let keep = Keep { messages: 10, bytes: 1000, age: std::time::Duration::from_secs(60) };

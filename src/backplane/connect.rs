@@ -94,11 +94,12 @@ impl Backplane {
         }
         let unanswered = std::mem::take(&mut shard[line.purpose].expected);
         shard[line.purpose].give_up(&self.limits, random, now_ms);
-        shard.deaf_since_ms = None;
-        unanswered.iter().for_each(|waiting| self.lose_presence(&waiting.expected));
+        // What has come round on another line says nothing of the next one.
+        (shard.canary_ms, shard.deaf_since_ms) = (None, None);
+        unanswered.iter().for_each(|waiting| self.lose(&waiting.expected));
         match line.purpose {
             Purpose::Commands => {
-                self.stop_sending(line.shard);
+                self.stop_sending(line.shard, now_ms);
                 self.stop_reading(line.shard);
             }
             Purpose::News => self.rooms.values_mut().for_each(|entry| entry.unsubscribe(line.shard)),

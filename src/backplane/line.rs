@@ -125,7 +125,7 @@ pub(super) struct State {
     /// What replies are expected.
     pub(super) expected: VecDeque<Waiting>,
     decoder: Decoder,
-    /// How often in a row it could not be opened.
+    /// How often in a row it was lost before it was of use.
     failures: u32,
 }
 
@@ -229,6 +229,10 @@ impl State {
 
     pub(super) fn open(&mut self) {
         self.phase = Phase::Up;
+    }
+
+    /// It is of use, which is more than that it opens.
+    pub(super) fn proved(&mut self) {
         self.failures = 0;
     }
 

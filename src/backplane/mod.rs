@@ -226,11 +226,19 @@ impl Backplane {
             }
             if is_of_the_line(error, &waiting.expected) {
                 // What has not been answered is asked again on the next line, under the same keys.
-                self.lose_presence(&waiting.expected);
+                self.lose(&waiting.expected);
                 return Err(String::from_utf8_lossy(error).into_owned());
             }
         }
         self.hear_answer(line, waiting.expected, &reply, now_ms)
+    }
+
+    /// What was asked will not be answered.
+    fn lose(&mut self, expected: &Expected) {
+        if let Expected::Read(room, reading, shard) = expected {
+            self.lose_page(*shard, (room, *reading));
+        }
+        self.lose_presence(expected);
     }
 
     /// Takes the answer to what was asked.
@@ -354,8 +362,14 @@ impl Backplane {
 /// Whether an error is about the line, or the server for the time being, and not about what was asked.
 fn is_of_the_line(error: &[u8], expected: &Expected) -> bool {
     let kinds = ["NOSCRIPT", "NOAUTH", "READONLY", "LOADING", "MASTERDOWN"];
+    // Before Redis 7 what goes wrong within a script is told by the script.
+    let in_script = || {
+        let said = error.strip_prefix(b"ERR Error running script");
+        said.is_some_and(|said| said.windows(11).any(|words| words == b" -READONLY "))
+    };
     matches!(expected, Expected::Greeting { .. })
         || kinds.iter().any(|kind| error.starts_with(kind.as_bytes()))
+        || in_script()
 }
 
 #[cfg(test)]
@@ -689,6 +703,51 @@ mod tests {
         stage.now_ms += 500;
         stage.backplane.tick(stage.now_ms);
         assert!(stage.backplane.is_down(NEWS), "the second one was not heard either");
+    }
+
+    #[test]
+    fn a_line_that_is_back_serves_only_when_a_canary_has_come_round_on_it() {
+        let mut stage = Stage::new();
+        stage.backplane.tick(stage.now_ms);
+        let canary = list(&[bulk("message"), bulk("p:canary-news{7}:0"), bulk("1 1 0 n 0 - 0\n")]);
+        stage.reply(NEWS, &canary);
+        assert!(stage.backplane.is_ready(stage.now_ms));
+        stage.backplane.lost(NEWS, "cut", stage.now_ms);
+        stage.now_ms += 50;
+        stage.open(NEWS);
+        assert!(!stage.backplane.is_ready(stage.now_ms), "what was heard was heard on another one");
+        stage.reply(NEWS, &canary);
+        assert!(stage.backplane.is_ready(stage.now_ms));
+    }
+
+    #[test]
+    fn a_line_that_opens_and_is_of_no_use_is_tried_less_and_less_often() {
+        let mut stage = Stage::new();
+        let mut pauses = Vec::new();
+        for _ in 0..12 {
+            stage.backplane.tick(stage.now_ms);
+            stage.reply(COMMANDS, "-READONLY You can't write against a read only replica.\r\n");
+            let since = stage.now_ms;
+            while !stage.backplane.wants(COMMANDS, stage.now_ms) {
+                stage.now_ms += 1;
+            }
+            pauses.push(stage.now_ms - since);
+            stage.open(COMMANDS);
+        }
+        assert!(pauses[0] <= 50 && pauses[8..].iter().all(|pause| *pause >= 1_000), "{pauses:?}");
+    }
+
+    #[test]
+    fn a_replica_says_so_in_the_words_of_a_script_too() {
+        // As Redis 6 words it.
+        let mut stage = Stage::new();
+        stage.publish("one").unwrap();
+        let why = "You can't write against a read only replica.";
+        stage.reply(
+            COMMANDS,
+            &format!("-ERR Error running script (call to f_1): @user_script:8: @user_script: 8: -READONLY {why}\r\n"),
+        );
+        assert_eq!((stage.backplane.is_down(COMMANDS), stage.events()), (true, Vec::new()));
     }
 
     #[test]

@@ -239,9 +239,9 @@ impl Backplane {
     }
 
     /// A shard answers no more: what it was sent is to be sent again.
-    pub(super) fn stop_sending(&mut self, shard: usize) {
+    pub(super) fn stop_sending(&mut self, shard: usize, now_ms: u64) {
         let sent = self.post.pending.values_mut().filter(|pending| pending.at == Some(shard));
-        sent.for_each(|pending| {
+        let sent = sent.map(|pending| {
             pending.at = None;
             if is_planted(Fault::RetryWithNewKey)
                 && let Some(at) = pending.written.windows(4).position(|part| part == b"key{")
@@ -249,6 +249,11 @@ impl Backplane {
                 pending.written[at] ^= 1;
             }
         });
+        let is_any = sent.count() > 0;
+        // Its slot may be another's all the same, which may serve.
+        if is_any && self.cluster.is_some() {
+            self.post.retry_ms.get_or_insert(now_ms + Self::RETRY_MS);
+        }
     }
 
     /// A publication has to go elsewhere, or to wait.

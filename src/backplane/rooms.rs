@@ -167,6 +167,16 @@ impl Backplane {
         self.rooms.get(room).is_some_and(|entry| entry.head.is_none())
     }
 
+    /// A page will not come: whoever was asked for it, it has its turn again.
+    pub(super) fn lose_page(&mut self, shard: usize, (room, number): (&Arc<str>, u64)) {
+        let reading = &mut self.shards[shard].reading;
+        *reading = reading.saturating_sub(1);
+        let entry = self.rooms.get_mut(room);
+        if entry.is_some_and(|entry| entry.reading.take_if(|(reading, _)| *reading == number).is_some()) {
+            self.want(room);
+        }
+    }
+
     /// Notes that something may be missing in a room.
     pub(super) fn want(&mut self, room: &Arc<str>) {
         let owner = self.shard_of(room);

@@ -65,6 +65,12 @@ impl Shard {
         self.is_up() && self.canary_ms.is_some_and(|heard_ms| now_ms <= heard_ms + age_max)
     }
 
+    /// A canary has come round: both lines are of use.
+    pub(super) fn hear_canary(&mut self, now_ms: u64) {
+        (self.canary_ms, self.deaf_since_ms) = (Some(now_ms), None);
+        self.lines.iter_mut().for_each(State::proved);
+    }
+
     /// When something about one of its lines is due, where it wants both of them or only that for commands.
     pub(super) fn due_ms(&self, limits: &Limits, wants_news: bool) -> u64 {
         let lines = &self.lines[..if wants_news { 2 } else { 1 }];

@@ -231,7 +231,7 @@ impl Layer {
         let mut said: Option<(Arc<Dialect>, Kind, Bytes)> = None;
         for opening in openings {
             if opening == Self::CANARY {
-                (self.redis.canary_ms, self.redis.deaf_since_ms) = (Some(now_ms), None);
+                self.redis.hear_canary(now_ms);
                 continue;
             }
             let Some(room) = self.channels.get(&opening).cloned() else { continue };
