@@ -1,5 +1,6 @@
 //! Which server of a Redis Cluster has which slots: asked of any of them, learnt from their redirections, and followed.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use super::line::{Expected, Line, Purpose};
@@ -25,6 +26,10 @@ pub(super) struct Cluster {
     settled_ms: u64,
     /// What is to be asked again.
     pub(super) later: Vec<Later>,
+    /// Slots whose news a shard has said to be elsewhere, and shards that would not tell some news for now: rooms are looked
+    /// through when everything follows what has been learnt, and not for each of them.
+    pub(super) left: BTreeSet<(u16, usize)>,
+    pub(super) refused: BTreeSet<usize>,
 }
 
 /// In the place of a slot's shard, where none is known.
@@ -40,6 +45,8 @@ impl Cluster {
             settle_ms: None,
             settled_ms: 0,
             later: Vec::new(),
+            left: BTreeSet::new(),
+            refused: BTreeSet::new(),
         }
     }
 
@@ -83,12 +90,17 @@ impl Range {
         let [first, last, primary, ..] = entry.list() else { return None };
         let (first, last) = (first.number()? as usize, last.number()? as usize);
         let [host, port, rest @ ..] = primary.list() else { return None };
-        let host = host.text().filter(|host| !matches!(*host, "" | "?")).map(str::to_owned);
         let port = u16::try_from(port.number()?).ok()?;
         // Where a server is known by its name, its address stands behind its id.
         let more = rest.get(1).map_or(&[][..], Reply::list);
         let ip = more.chunks_exact(2).find(|pair| pair[0].text() == Some("ip"));
         let ip = ip.and_then(|pair| pair[1].text()?.parse().ok());
+        let host = match host.text() {
+            None | Some("") => None,
+            // It has no name where names are preferred.
+            Some("?") => Some(ip.map_or("?".to_owned(), |ip: IpAddr| ip.to_string())),
+            Some(host) => Some(host.to_owned()),
+        };
         (first <= last && last < SLOTS).then_some(Self { first, last, host, port, ip })
     }
 }
@@ -155,13 +167,25 @@ impl Backplane {
     }
 
     /// Takes what a server knows of the cluster.
-    pub(super) fn hear_topology(&mut self, shard: usize, reply: &Reply, now_ms: u64) {
+    ///
+    /// # Errors
+    /// It knows of none, and is connected for nothing else.
+    pub(super) fn hear_topology(&mut self, shard: usize, reply: &Reply, now_ms: u64) -> Result<(), String> {
         let ranges: Vec<Range> = reply.list().iter().filter_map(Range::read).collect();
-        if let Reply::Error(error) = reply {
-            return self.say(&String::from_utf8_lossy(error));
-        }
-        if ranges.is_empty() || ranges.len() < reply.list().len() {
-            return self.say("it does not say which slots its servers have");
+        let unknown = match reply {
+            Reply::Error(error) => Some(String::from_utf8_lossy(error).into_owned()),
+            _ if ranges.is_empty() || ranges.len() < reply.list().len() => {
+                Some("it does not say which slots its servers have".to_owned())
+            }
+            _ => None,
+        };
+        match unknown {
+            Some(why) if self.shards[shard].slots == 0 => return Err(why),
+            Some(why) => {
+                self.say(&why);
+                return Ok(());
+            }
+            None => {}
         }
         let mut owners = vec![NOBODY; SLOTS];
         for Range { first, last, host, port, ip } in ranges {
@@ -173,7 +197,7 @@ impl Backplane {
                 owners[first..=last].fill(owner as u16);
             }
         }
-        let Some(cluster) = &mut self.cluster else { return };
+        let Some(cluster) = &mut self.cluster else { return Ok(()) };
         if cluster.owners != owners || self.shards[shard].slots == 0 {
             cluster.owners = owners;
             self.count_slots();
@@ -183,6 +207,7 @@ impl Backplane {
         if let Some(cluster) = self.cluster.as_mut().filter(|cluster| is_well && cluster.is_whole()) {
             cluster.due_ms = now_ms + self.limits.backplane_slots_interval.as_millis().max(1) as u64;
         }
+        Ok(())
     }
 
     fn count_slots(&mut self) {
@@ -278,6 +303,15 @@ impl Backplane {
             }
         }
         self.send_pending(now_ms);
+    }
+
+    /// A shard does not tell some news for now: rooms that it has not confirmed ask for theirs again in a while.
+    pub(super) fn news_refused(&mut self, shard: usize, now_ms: u64) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.refused.insert(shard);
+        }
+        self.want_topology(now_ms);
+        self.want_settled_at(now_ms + Self::AWAY_MS);
     }
 
     fn want_settled_at(&mut self, at_ms: u64) {
@@ -587,6 +621,39 @@ mod tests {
     }
 
     #[test]
+    fn a_seed_that_is_in_no_cluster_is_left_for_the_next_one() {
+        for said in ["-ERR This instance has cluster support disabled\r\n", "*0\r\n"] {
+            let url = Url::parse("redis+cluster://10.0.0.1:7000,10.0.0.2:7000").unwrap();
+            let target = Target { url, prefix: "p:".to_owned(), protocol: Protocol::Nodes };
+            let backplane = Backplane::new(target, &Limits::default(), 7);
+            let mut stage = Stage { backplane, now_ms: 1_000_000, is_quiet: false };
+            stage.connect();
+            stage.tell(Line::commands(0), said);
+            let remark = stage.backplane.take_remark().unwrap();
+            assert!(remark.contains("10.0.0.1:7000: "), "{remark}");
+            stage.pass(100);
+            stage.connect();
+            stage.tell(Line::commands(0), &slots(&[("10.0.0.2", 0, 16_383)]));
+            assert!(stage.backplane.is_whole());
+        }
+    }
+
+    #[test]
+    fn a_slot_that_nobody_has_does_not_take_the_news_of_the_others_with_it() {
+        let mut stage = Stage::new();
+        let keep = Keep { messages: 10, bytes: 1000, age: std::time::Duration::from_secs(60) };
+        stage.backplane.open(LOW.into(), keep, stage.now_ms);
+        assert!(stage.said(Line::news(0)).contains("SSUBSCRIBE p:news{hello}:0"));
+        let down = "-CLUSTERDOWN Hash slot not served\r\n";
+        stage.tell(Line::news(0), &down.repeat(3));
+        assert!(!stage.backplane.is_down(Line::news(0)), "the slot is away, and not the line");
+        stage.pass(60);
+        assert_eq!(stage.said(Line::news(0)), "", "not at once");
+        stage.pass(500);
+        assert_eq!(stage.said(Line::news(0)).matches("p:news{hello}:0").count(), 1);
+    }
+
+    #[test]
     fn servers_without_slots_are_left_and_those_that_cannot_be_had_are_said() {
         let mut stage = Stage::new();
         assert_eq!(stage.backplane.serving().count(), 2);
@@ -637,6 +704,9 @@ mod tests {
         assert_eq!(read(&entry(&bulk("node.test"), &ip)), range(Some("node.test"), Some("10.0.0.9")));
         assert_eq!(read(&entry("$-1\r\n", &ip)), range(None, Some("10.0.0.9")));
         assert_eq!(read(&entry(&bulk(""), "")), range(None, None));
+        // Without a name where names are preferred.
+        assert_eq!(read(&entry(&bulk("?"), &ip)), range(Some("10.0.0.9"), Some("10.0.0.9")));
+        assert_eq!(read(&entry(&bulk("?"), "")), range(Some("?"), None));
         assert_eq!(read("*2\r\n:0\r\n:5\r\n"), None);
     }
 }

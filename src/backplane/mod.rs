@@ -264,7 +264,7 @@ impl Backplane {
             Expected::Read(room, reading, shard) => {
                 self.hear_page(shard, (&room, reading), reply, now_ms)?;
             }
-            Expected::Topology => self.hear_topology(line.shard, reply, now_ms),
+            Expected::Topology => self.hear_topology(line.shard, reply, now_ms)?,
         }
         Ok(())
     }

@@ -41,9 +41,17 @@ impl Backplane {
     pub(super) fn move_rooms(&mut self) {
         let mut moving: Vec<(Arc<str>, u16, Option<usize>)> = Vec::new();
         self.shards.iter_mut().for_each(|shard| shard.unread.clear());
-        let Some(cluster) = &self.cluster else { return };
+        let Some(cluster) = &mut self.cluster else { return };
+        let (left, refused) = (std::mem::take(&mut cluster.left), std::mem::take(&mut cluster.refused));
+        // The canary's may be among the news that are not told.
+        refused.iter().for_each(|shard| self.shards[*shard].canary_tag.clear());
         for (room, entry) in &mut self.rooms {
             let owner = cluster.owner(entry.slot);
+            if let Some(at) = entry.listens_at
+                && (left.contains(&(entry.slot, at)) || (!entry.is_subscribed && refused.contains(&at)))
+            {
+                entry.unsubscribe(at);
+            }
             entry.is_queued = entry.wants_read && owner.is_some();
             if let Some(owner) = owner.filter(|_| entry.is_queued) {
                 self.shards[owner].unread.push_back(room.clone());
@@ -82,7 +90,11 @@ impl Backplane {
                     self.news_redirected(shard, moved, now_ms);
                     Ok(())
                 }
-                Some(_) | None => Err(String::from_utf8_lossy(error).into_owned()),
+                Some(Redirection::Wait { .. }) => {
+                    self.news_refused(shard, now_ms);
+                    Ok(())
+                }
+                Some(Redirection::Ask(_)) | None => Err(String::from_utf8_lossy(error).into_owned()),
             };
         }
         let [what, channel, said, ..] = reply.list() else {

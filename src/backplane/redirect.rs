@@ -104,8 +104,9 @@ impl Backplane {
     /// A channel that was to be listened to is to be had elsewhere.
     pub(super) fn news_redirected(&mut self, shard: usize, said: Redirection<Place<'_>>, now_ms: u64) {
         if let Redirection::Moved((slot, ..)) = said {
-            let here = self.rooms.values_mut().filter(|entry| entry.slot == slot);
-            here.for_each(|entry| entry.unsubscribe(shard));
+            if let Some(cluster) = &mut self.cluster {
+                cluster.left.insert((slot, shard));
+            }
             self.follow(shard, said, now_ms);
             self.want_settled(now_ms);
         }
