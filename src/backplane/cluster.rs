@@ -566,6 +566,24 @@ mod tests {
     }
 
     #[test]
+    fn of_those_that_were_told_to_wait_only_the_first_is_tried_until_it_is_answered() {
+        let mut stage = Stage::new();
+        ["one", "two", "three", "four"].iter().for_each(|text| stage.publish(LOW, text));
+        stage.sent(0);
+        stage.tell(Line::commands(0), &"-TRYAGAIN Multiple keys\r\n".repeat(4));
+        for _ in 0..3 {
+            stage.pass(60);
+            assert_eq!(stage.sent(0), ["one"]);
+            stage.tell(Line::commands(0), "-TRYAGAIN Multiple keys\r\n");
+        }
+        stage.publish(LOW, "five");
+        stage.pass(60);
+        assert_eq!(stage.sent(0), ["one"]);
+        stage.place(0, 1);
+        assert_eq!(stage.sent(0), ["two", "three+", "four+", "five+"]);
+    }
+
+    #[test]
     fn a_page_that_was_asked_of_a_server_that_is_lost_is_read_again() {
         let mut stage = Stage::new();
         let keep = Keep { messages: 10, bytes: 1000, age: std::time::Duration::from_secs(60) };

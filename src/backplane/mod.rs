@@ -138,6 +138,7 @@ impl Backplane {
     /// Bounds from now on.
     pub fn set_limits(&mut self, limits: &Limits) {
         self.limits = limits.clone();
+        self.touch_due_ms = 0;
     }
 
     /// All lines that there are, in use or not.
@@ -631,6 +632,34 @@ mod tests {
         assert!(first.ends_with(&again) && again.contains("two") && !again.contains("one"), "{again}");
         stage.reply(COMMANDS, &list(&[bulk("3:3"), ":1\r\n".into()]));
         assert_eq!(stage.events(), ["at 3:3"]);
+    }
+
+    #[test]
+    fn what_may_be_sent_again_is_known_by_its_key_as_long_as_it_may_be() {
+        let mut stage = Stage::new();
+        let limits = Limits { idempotency_age: std::time::Duration::ZERO, ..Limits::default() };
+        stage.backplane.set_limits(&limits);
+        stage.publish("one").unwrap();
+        let said = stage.said(COMMANDS);
+        assert_eq!(said.split(' ').rev().nth(1), Some("10000"), "twice the deadline: {said}");
+    }
+
+    #[test]
+    fn rooms_are_not_looked_through_for_those_to_be_touched_where_there_was_none() {
+        let mut stage = Stage::new();
+        stage.share("a");
+        stage.page(3, 1..=1);
+        stage.said(COMMANDS);
+        let quarter_ms = stage.backplane.limits.backplane_room_age.as_millis() as u64 / 4;
+        stage.backplane.touch_rooms(stage.now_ms);
+        assert!(stage.backplane.touch_due_ms > stage.now_ms + 60_000);
+        let mut touched = 0;
+        for _ in 0..40 {
+            stage.now_ms += quarter_ms / 32;
+            stage.backplane.touch_rooms(stage.now_ms);
+            touched += stage.said(COMMANDS).matches("PEXPIRE").count();
+        }
+        assert_eq!(touched, 2, "the state and the log, once");
     }
 
     #[test]

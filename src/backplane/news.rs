@@ -33,6 +33,7 @@ impl Backplane {
         for room in rooms {
             if let Some(entry) = self.rooms.get_mut(&room) {
                 entry.listens_at = Some(shard);
+                entry.is_subscribed = false;
             }
         }
     }

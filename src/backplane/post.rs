@@ -57,6 +57,8 @@ struct Pending {
     at: Option<usize>,
     /// How often it was sent on.
     moves: u8,
+    /// Whether no server could take it when it was sent the last time.
+    waits: bool,
     asker: Option<ConnId>,
     /// Whether its key is one that somebody else may have used before; another one only ever comes back from this node.
     has_key: bool,
@@ -104,10 +106,11 @@ impl Post {
         }
     }
 
-    /// Whether the one before it, if there is one, is on its way.
+    /// Whether the one before it, if there is one, is on its way, and has not been told to wait: what comes after it would
+    /// be told the same.
     fn may_go(&self, pending: &Pending) -> bool {
         let before = pending.before.and_then(|before| self.pending.get(&before));
-        pending.at.is_none() && before.is_none_or(|before| before.at.is_some())
+        pending.at.is_none() && before.is_none_or(|before| before.at.is_some() && !before.waits)
     }
 
     /// Takes one out; who comes after it does not wait for it any longer.
@@ -171,8 +174,8 @@ impl Backplane {
         if let Some(before) = before.and_then(|before| self.post.pending.get_mut(&before)) {
             before.after = Some(number);
         }
-        let (after, at, moves) = (None, None, 0);
-        let pending = Pending { written, key, slot, before, after, at, moves, asker, has_key, by_ms };
+        let (after, at, moves, waits) = (None, None, 0, false);
+        let pending = Pending { written, key, slot, before, after, at, moves, waits, asker, has_key, by_ms };
         self.post.pending.insert(number, pending);
         self.send_on(number, now_ms);
         Ok(Ticket(number))
@@ -203,7 +206,9 @@ impl Backplane {
         let kept = keep.map_or(String::new(), |keep| self.kept(keep).to_string());
         let least = self.limits.backplane_log_min.to_string();
         let age = self.room_age(keep.unwrap_or_default()).to_string();
-        let key_age = self.limits.idempotency_age.as_millis().max(1).to_string();
+        // However short an operator has it, what is sent again must not be published twice.
+        let key_age = self.limits.idempotency_age.max(2 * self.limits.backplane_publish_deadline);
+        let key_age = key_age.as_millis().max(1).to_string();
         let mut written = Vec::with_capacity(payload.len() + 512);
         word(&mut written, self.key("state", room).as_bytes());
         word(&mut written, self.key("log", room).as_bytes());
@@ -241,15 +246,15 @@ impl Backplane {
     /// A shard answers no more: what it was sent is to be sent again.
     pub(super) fn stop_sending(&mut self, shard: usize, now_ms: u64) {
         let sent = self.post.pending.values_mut().filter(|pending| pending.at == Some(shard));
-        let sent = sent.map(|pending| {
-            pending.at = None;
+        let mut is_any = false;
+        sent.for_each(|pending| {
+            (pending.at, is_any) = (None, true);
             if is_planted(Fault::RetryWithNewKey)
                 && let Some(at) = pending.written.windows(4).position(|part| part == b"key{")
             {
                 pending.written[at] ^= 1;
             }
         });
-        let is_any = sent.count() > 0;
         // Its slot may be another's all the same, which may serve.
         if is_any && self.cluster.is_some() {
             self.post.retry_ms.get_or_insert(now_ms + Self::RETRY_MS);
@@ -263,6 +268,7 @@ impl Backplane {
         let Some(pending) = self.post.pending.get_mut(&number) else { return };
         pending.at = None;
         pending.moves = pending.moves.saturating_add(1);
+        pending.waits = false;
         let may_go = pending.moves <= MOVES;
         match to {
             Redirection::Moved(_) if may_go => self.send_on(number, now_ms),
@@ -275,6 +281,9 @@ impl Backplane {
                 self.post.send(number, &self.publish.sha, (shard, line), now_ms);
             }
             Redirection::Moved(_) | Redirection::Ask(_) | Redirection::Wait { .. } => {
+                if let Some(pending) = self.post.pending.get_mut(&number) {
+                    pending.waits = true;
+                }
                 self.post.retry_ms.get_or_insert(now_ms + Self::RETRY_MS);
             }
         }
@@ -307,6 +316,15 @@ impl Backplane {
         let last = self.post.pending.last_key_value().filter(|_| is_planted(Fault::AnswerToTheLast));
         let number = last.map_or(number, |(last, _)| *last);
         let Some(pending) = self.post.take(number) else { return };
+        if outcome != Err(NotPublished::Away) {
+            // Its slot is served again: those that were told to wait go, one behind the other.
+            let mut next = pending.after;
+            while let Some(after) = next.and_then(|after| self.post.pending.get_mut(&after))
+                && std::mem::take(&mut after.waits)
+            {
+                next = after.after;
+            }
+        }
         match (pending.asker, &outcome) {
             (Some(asker), _) => self.events.push_back(Event::Answered(asker, Ticket(number), outcome)),
             (None, Ok(_)) => {}

@@ -330,12 +330,14 @@ impl Backplane {
         if !self.serving().all(Shard::is_up) || now_ms < self.touch_due_ms {
             return;
         }
-        self.touch_due_ms = now_ms + PAUSE_MS;
         let pause = self.limits.backplane_room_age.as_millis() as u64 / 4;
         let is_due = |entry: &Entry| entry.is_ready && entry.touched_ms + pause <= now_ms;
         let due = self.rooms.iter().filter(|(_, entry)| is_due(entry)).take(TOUCHED);
         let mut due: Vec<(Arc<str>, Keep)> = due.map(|(room, entry)| (room.clone(), entry.keep)).collect();
         due.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        // Where there are no more of them, all rooms are not looked through again for a while: there is time.
+        let rest_ms = if due.len() < TOUCHED { pause / 16 } else { 0 };
+        self.touch_due_ms = now_ms + rest_ms.max(PAUSE_MS);
         for (room, keep) in due {
             let age = self.room_age(keep).to_string();
             for key in [self.key("state", &room), self.key("log", &room)] {
