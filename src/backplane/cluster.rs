@@ -295,7 +295,7 @@ impl Backplane {
                 self.shards[shard].server = None;
             }
         }
-        self.move_rooms();
+        self.move_rooms(now_ms);
         for shard in 0..self.shards.len() {
             if self.shards[shard].slots > 0 {
                 self.name_canary(shard);
@@ -688,6 +688,34 @@ mod tests {
             stage.backplane.is_down(Line::commands(0)) && !stage.backplane.wants(Line::commands(0), u64::MAX)
         );
         assert!(!stage.backplane.is_ready(stage.now_ms), "half of the slots have nobody");
+    }
+
+    #[test]
+    fn who_came_while_nobody_had_the_slot_is_told_of_when_a_server_that_was_there_has_it() {
+        let mut stage = Stage::new();
+        let learn = |stage: &mut Stage, ranges: &[(&str, usize, usize)]| {
+            stage.is_quiet = false;
+            stage.backplane.want_topology(stage.now_ms);
+            stage.pass(1_000);
+            stage.is_quiet = true;
+            let asked = (0..2).find(|shard| stage.said(Line::commands(*shard)).contains("SLOTS")).unwrap();
+            // A canary comes first, where there is one.
+            stage.backplane.shards[asked][Purpose::Commands].expected.drain(..).for_each(drop);
+            let line = &mut stage.backplane.shards[asked][Purpose::Commands];
+            line.await_reply(Expected::Topology, stage.now_ms);
+            stage.tell(Line::commands(asked), &slots(ranges));
+            stage.pass(60);
+        };
+        learn(&mut stage, &HALVES[1..]);
+        let (room, user) = (LOW.into(), "mary".into());
+        let keep = Keep { messages: 10, bytes: 1000, age: std::time::Duration::from_secs(60) };
+        stage.backplane.open(LOW.into(), keep, stage.now_ms);
+        stage.backplane.seat(&room, &user, (1, true), stage.now_ms);
+        stage.backplane.tell_presence(stage.now_ms, |_| 1);
+        assert!(!stage.said(Line::commands(1)).contains("mary"));
+        learn(&mut stage, &[("10.0.0.2", 0, 16_383)]);
+        stage.backplane.tell_presence(stage.now_ms, |_| 1);
+        assert!(stage.said(Line::commands(1)).contains("mary"));
     }
 
     #[test]

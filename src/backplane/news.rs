@@ -39,7 +39,7 @@ impl Backplane {
     }
 
     /// Has every room be listened to and read at the shard that has it now.
-    pub(super) fn move_rooms(&mut self) {
+    pub(super) fn move_rooms(&mut self, now_ms: u64) {
         let mut moving: Vec<(Arc<str>, u16, Option<usize>)> = Vec::new();
         self.shards.iter_mut().for_each(|shard| shard.unread.clear());
         let Some(cluster) = &mut self.cluster else { return };
@@ -66,6 +66,7 @@ impl Backplane {
         moving.sort_unstable();
         self.shards.iter_mut().for_each(|shard| shard.unread.make_contiguous().sort_unstable());
         for (room, slot, from) in moving {
+            self.move_presence(&room, now_ms);
             if let Some(from) = from.filter(|from| self.shards[*from][Purpose::News].is_up()) {
                 self.listen_no_longer(from, &room);
             }

@@ -139,6 +139,11 @@ impl Backplane {
         rooms.iter().for_each(|room| self.presence.plan(room, now_ms));
     }
 
+    /// Another shard has a room from now on: what could not be told of it is told there.
+    pub(super) fn move_presence(&mut self, room: &Arc<str>, now_ms: u64) {
+        self.presence.plan(room, now_ms);
+    }
+
     /// From when on what is over in a room may be cleared away; nothing while its shard does not serve.
     fn settles_ms(&self, room: &str) -> Option<u64> {
         let shard = &self.shards[self.owner_of(self.slot_of(room))?];
