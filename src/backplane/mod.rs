@@ -286,6 +286,10 @@ impl Backplane {
             let state = self.state(line);
             if !matches!(state.phase, Phase::Down { .. }) && state.due_ms(&self.limits) <= now_ms {
                 self.lost(line, "it does not answer", now_ms);
+                if line.purpose == Purpose::Commands {
+                    // Who answers nothing takes nothing either: what it is to tell the news of would pile up.
+                    self.drop_line(Line::news(line.shard), now_ms);
+                }
             }
         }
         self.attend_cluster(now_ms);
@@ -732,6 +736,20 @@ mod tests {
         stage.now_ms += 500;
         stage.backplane.tick(stage.now_ms);
         assert!(stage.backplane.is_down(NEWS), "the second one was not heard either");
+    }
+
+    #[test]
+    fn a_server_that_answers_nothing_is_not_told_more_and_more() {
+        let mut stage = Stage::new();
+        stage.publish("one").unwrap();
+        stage.now_ms += 3_000;
+        stage.backplane.tick(stage.now_ms);
+        assert!(stage.backplane.is_down(COMMANDS) && stage.backplane.is_down(NEWS));
+        for room in ["a", "b", "c"] {
+            stage.backplane.open(room.into(), Keep::default(), stage.now_ms);
+            stage.backplane.close(room);
+        }
+        assert_eq!(stage.said(NEWS), "", "it is told when it is there again");
     }
 
     #[test]

@@ -370,6 +370,8 @@ impl Redis {
         self.write(false)?;
         self.keys.expire(state, number(age));
         self.keys.expire(log, number(age));
-        Ok(Frame::Array(Some(vec![bulk(now), bulk(offset), Frame::Array(Some(found))])))
+        let is_listed = self.keys.field(state, "listed").is_some();
+        let page = vec![bulk(now), bulk(offset), Frame::Array(Some(found)), Frame::Integer(is_listed.into())];
+        Ok(Frame::Array(Some(page)))
     }
 }
