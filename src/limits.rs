@@ -209,7 +209,7 @@ limits! {
     idempotency_key_bytes_max: Bytes = 128,
         "Length of such a key, as its client writes it.";
     idempotency_age: Time = 300_000,
-        "Time for which such a key is remembered.";
+        "Time for which such a key is remembered; by Redis at least for twice backplane_publish_deadline.";
     walk_slice: Count = 32,
         "Room members sent to before the sockets are looked at again; 0 walks a whole room at once.";
     walk_slice_bytes: Bytes = 1 << 20,
@@ -239,7 +239,7 @@ limits! {
     backplane_publish_deadline: Time = 5_000,
         "Time for a publication to come through Redis; then whoever waits for it is told 503.";
     backplane_retry_min: Time = 50,
-        "Pause before a lost connection to Redis is tried again; it doubles each time, and half of it is random.";
+        "Pause before a lost connection to Redis is tried again; it doubles each time until a canary has come back, and half of it is random.";
     backplane_retry_max: Time = 2_000,
         "The longest such pause.";
     backplane_pending_max: Count = 8192,
