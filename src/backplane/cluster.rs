@@ -174,10 +174,10 @@ impl Backplane {
         let ranges: Vec<Range> = reply.list().iter().filter_map(Range::read).collect();
         let unknown = match reply {
             Reply::Error(error) => Some(String::from_utf8_lossy(error).into_owned()),
-            _ if ranges.is_empty() || ranges.len() < reply.list().len() => {
+            Reply::List(entries) if !ranges.is_empty() && ranges.len() == entries.len() => None,
+            Reply::List(_) | Reply::Text(_) | Reply::Nil => {
                 Some("it does not say which slots its servers have".to_owned())
             }
-            _ => None,
         };
         match unknown {
             Some(why) if self.shards[shard].slots == 0 => return Err(why),
