@@ -30,6 +30,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "the harness has tests of its own, and this takes minutes",
     ),
     ("cargo loadtest fanout --subscribers 1000 --rate 100 --bystander", "as above"),
+    ("cargo loadtest nodes --seconds 2 --warmup 0.5", "as above; loadtest/verify.sh runs it in small"),
     ("cargo loadtest idle", "as above; loadtest/verify.sh runs it"),
     ("cargo loadtest compare --peer bare --rounds 3 --seconds 1", "as above"),
     ("systemctl enable --now fanline", "it needs systemd as process 1; the units are tested beside this"),
