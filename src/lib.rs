@@ -58,6 +58,7 @@ pub mod id;
 pub mod input;
 pub mod ledger;
 pub mod limits;
+pub mod log;
 pub mod metrics;
 pub mod outbound;
 #[doc(hidden)]

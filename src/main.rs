@@ -9,12 +9,13 @@ use std::process::ExitCode;
 use fanline::app::{Admin, App, Files};
 use fanline::auth::Gate;
 use fanline::backplane::Target;
-use fanline::limits::Limits;
+use fanline::limits::{Limit, Limits};
 use fanline::record::{Entry, Filler, Oracle, Other, Tape};
-use fanline::settings::{Replay, Settings, SettingsError, Task, Tls};
+use fanline::settings::{Format, Log, Replay, Settings, SettingsError, Task, Tls};
 use fanline::{Address, Builder, Listen, Rules, Server, say};
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
+use tracing::{debug, error, info, warn};
 
 fn main() -> ExitCode {
     match Task::read(std::env::args_os(), env) {
@@ -33,7 +34,11 @@ fn main() -> ExitCode {
         },
         Ok(Task::Serve(settings)) => match serve(*settings) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(&format!("fanline: {error}")),
+            Err(error) => {
+                // The log is there by now, and may be read by a program.
+                error!("{error}");
+                ExitCode::from(2)
+            }
         },
         Err(error) => match error {
             SettingsError::Flags(error) => error.exit(),
@@ -91,11 +96,28 @@ fn words(error: SettingsError) -> String {
     }
 }
 
+/// Writes what happens to stderr, in the form that is asked for. That whoever read it has gone is no reason to end.
+fn begin_log(log: Log) {
+    let lines = tracing_subscriber::fmt()
+        .with_max_level(log.level)
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false);
+    match log.format {
+        Format::Human => lines.with_ansi(false).init(),
+        Format::Json => lines.json().init(),
+    }
+}
+
 fn serve(settings: Settings) -> std::io::Result<()> {
-    say(format_args!("open files: {}", raise_open_files()));
-    say(format_args!("limits: {}", describe(&settings.limits)));
+    begin_log(settings.log);
+    let file = settings.file.as_ref().map(|file| file.display().to_string());
+    // What is not as it is by default; secrets are not shown among that.
+    let settings_changed = settings.differences().join("; ");
+    info!(version = env!("CARGO_PKG_VERSION"), file, settings = settings_changed, "fanline starts");
+    info!("open files: {}", raise_open_files());
+    debug!("limits: {}", describe(&settings.limits));
     if let Some(trust) = settings.trust() {
-        say(format_args!("{trust}"));
+        info!("{trust}");
     }
     let tape = tape(&settings)?;
     let app = application(&settings, tape.as_ref())?;
@@ -143,12 +165,16 @@ fn serve(settings: Settings) -> std::io::Result<()> {
         let time = NotifyState::monotonic_usec_now();
         notify(&[Some(NotifyState::Reloading), time.ok()].into_iter().flatten().collect::<Vec<_>>());
         match reload(app, rules, &fixed, tape.as_ref()) {
-            Ok(said) => say(format_args!("{said}")),
-            Err(why) => say(format_args!("{why}\nreload: the configuration stays as it was")),
+            Ok(said) => info!("{said}"),
+            Err(why) => {
+                why.lines().for_each(|line| warn!("{line}"));
+                warn!("reload: the configuration stays as it was");
+            }
         }
         notify(&[NotifyState::Ready]);
     })?;
-    say(format_args!("memory budget: {} MiB", server.memory_budget() >> 20));
+    let listeners = server.listeners().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    info!(listeners, memory_budget_mib = server.memory_budget() >> 20, "ready");
     let server = server.on_ending(|| notify(&[NotifyState::Stopping]));
     // Whoever was to read this may have gone; where another process has just let go, this one serves all the same.
     let mut stdout = std::io::stdout();
@@ -180,7 +206,7 @@ fn passed_sockets() -> std::io::Result<Vec<(TcpListener, bool)>> {
 /// Tells a service manager that wants to know. Where it cannot be told, it finds out by itself, later.
 fn notify(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
-        say(format_args!("the service manager cannot be told: {error}"));
+        warn!("the service manager cannot be told: {error}");
     }
 }
 
@@ -194,6 +220,7 @@ struct Fixed {
     reuse_port: bool,
     takeover: Option<PathBuf>,
     ledger: bool,
+    log: Log,
     admin_listen: Vec<String>,
 }
 
@@ -208,6 +235,7 @@ impl Fixed {
             reuse_port: settings.reuse_port,
             takeover: settings.takeover.clone(),
             ledger: settings.ledger,
+            log: settings.log,
             admin_listen: settings.admin.listen.clone(),
         }
     }
@@ -245,8 +273,14 @@ fn reload(app: &mut App, rules: &mut Rules, fixed: &Fixed, tape: Option<&Tape>) 
     rules.origins = settings.origins.clone();
     rules.deflate = settings.deflate;
     rules.trusted_proxies = settings.trusted_proxies.clone();
+    let before = rules.limits.clone();
     let mut stay: Vec<String> =
         rules.limits.adopt(&settings.limits).into_iter().map(|name| format!("limits.{name}")).collect();
+    let shown = |limit: &&Limit| limit.show(&rules.limits) != limit.show(&before);
+    for limit in Limits::TABLE.iter().filter(shown) {
+        let (name, is, was) = (limit.name, limit.show(&rules.limits), limit.show(&before));
+        info!(name, is, was, "a limit has changed");
+    }
     let new = Fixed::of(&settings);
     let differs = [
         (new.listen != fixed.listen, "listen"),
@@ -257,6 +291,7 @@ fn reload(app: &mut App, rules: &mut Rules, fixed: &Fixed, tape: Option<&Tape>) 
         (new.reuse_port != fixed.reuse_port, "reuse_port"),
         (new.takeover != fixed.takeover, "takeover"),
         (new.ledger != fixed.ledger, "ledger"),
+        (new.log != fixed.log, "log"),
         (new.admin_listen != fixed.admin_listen, "admin.listen"),
     ];
     stay.extend(differs.iter().filter(|(differs, _)| *differs).map(|(_, name)| (*name).to_owned()));

@@ -11,7 +11,15 @@ use fanline::limits::Limits;
 ///
 /// `std` and the crates in `EVERYWHERE` go without saying. Modules of one level do not know each other.
 const LEVELS: &[&[(&str, &[&str])]] = &[
-    &[("limits", &[]), ("metrics", &[]), ("id", &[]), ("input", &[]), ("planted", &[]), ("spare", &[])],
+    &[
+        ("limits", &[]),
+        ("log", &["tracing"]),
+        ("metrics", &[]),
+        ("id", &[]),
+        ("input", &[]),
+        ("planted", &[]),
+        ("spare", &[]),
+    ],
     &[("ledger", &[]), ("timer", &[]), ("ws", &["bytes", "simdutf8", "zlib_rs"])],
     &[
         (
@@ -45,22 +53,31 @@ const LEVELS: &[&[(&str, &[&str])]] = &[
             &["base64", "bytes", "crc", "percent_encoding", "resp_rs", "rmp", "rmpv", "serde_json", "sha1"],
         ),
     ],
-    &[("engine", &["slab"])],
+    &[("engine", &["slab", "tracing"])],
     &[(
         "reactor",
-        &["mio", "rustix", "rustls", "rustls_native_certs", "signal_hook", "signal_hook_mio", "socket2"],
+        &[
+            "mio",
+            "rustix",
+            "rustls",
+            "rustls_native_certs",
+            "signal_hook",
+            "signal_hook_mio",
+            "socket2",
+            "tracing",
+        ],
     )],
     &[("exposition", &["prometheus_client"]), ("server", &[])],
     // What the library shows to the outside; the binary's own parts use it as anybody would.
     &[("lib", &[])],
     &[
-        ("app", &["base64", "rustix", "serde", "serde_json", "sha1", "uuid"]),
+        ("app", &["base64", "rustix", "serde", "serde_json", "sha1", "tracing", "uuid"]),
         // A client of the admin API, which knows the server only by that.
         ("cli", &["base64", "clap", "httparse", "percent_encoding", "ratatui", "serde_json"]),
     ],
-    &[("settings", &["clap", "clap_complete", "clap_mangen", "serde", "strsim", "toml"])],
+    &[("settings", &["clap", "clap_complete", "clap_mangen", "serde", "strsim", "toml", "tracing"])],
     &[("replay", &[])],
-    &[("main", &["listenfd", "rustix", "sd_notify"])],
+    &[("main", &["listenfd", "rustix", "sd_notify", "tracing", "tracing_subscriber"])],
 ];
 
 /// Every crate a source file could name.
@@ -103,6 +120,8 @@ const CRATES: &[&str] = &[
     "strsim",
     "subtle",
     "toml",
+    "tracing",
+    "tracing_subscriber",
     "uuid",
     "zlib_rs",
 ];

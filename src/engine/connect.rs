@@ -38,7 +38,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         };
         let is_crowded = self.refusals >= Self::REFUSALS_MAX;
         if (is_full && is_crowded) || self.stopping.is_some() {
-            self.shared.metrics.refused(503);
+            self.note_refusal(self.next_id(), None, 503);
             return None;
         }
         let is_short = !is_admin && self.is_short_of_memory();
@@ -66,7 +66,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
                 // This one has a place, and takes it up while it is told.
                 self.refuse(id, &refusal.into());
             } else if is_crowded {
-                self.shared.metrics.refused(refusal.status());
+                self.note_refusal(id, None, refusal.status());
                 self.shared.connections -= 1;
                 self.peers.remove(id.slot());
                 return None;
@@ -85,8 +85,8 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     /// connections take the places of others; where too many do, it is dropped.
     pub(super) fn turn_away(&mut self, id: ConnId, refusal: Refusal, bodiless: bool) {
         let is_crowded = self.refusals >= Self::REFUSALS_MAX;
+        self.note_refusal(id, None, refusal.status());
         let Some(peer) = get(&mut self.peers, id) else { return };
-        self.shared.metrics.refused(refusal.status());
         if is_crowded {
             return self.lose(id);
         }

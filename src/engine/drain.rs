@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hasher as _};
 use std::time::{Duration, Instant};
 
+use tracing::info;
+
 use super::flush::say_last_words;
 use super::handler::Handler;
 use super::{Engine, Transport, get};
@@ -82,6 +84,8 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     /// Begins to close connections after a while.
     pub(super) fn begin_drain(&mut self, delay: Duration) {
         self.shared.is_draining = true;
+        let (connections, delay_ms) = (self.peers.len(), delay.as_millis() as u64);
+        info!(connections, delay_ms, "drain: nobody new is to be sent here");
         let limits = &self.shared.rules.limits;
         let begin_ms = self.shared.now_ms + delay.as_millis() as u64;
         let deadline = self.now.after(limits.shutdown_deadline);
@@ -153,6 +157,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         let left = (limits.shutdown_deadline.as_millis() as u64).saturating_sub(delay_ms) / 2;
         let length = by_rate.min(limits.drain_duration.as_millis() as u64).min(left);
         pace.end_ms = pace.begin_ms + length;
+        info!(connections = pace.total, over_ms = length, "drain: connections are being closed");
         for (_, peer) in &self.peers {
             if peer.conn.stage() == Stage::Waiting {
                 self.shared.rooms.wake(peer.id);
@@ -213,6 +218,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     fn end_all(&mut self, deadline: Tick) {
         self.stopping = Some(deadline);
         self.shared.is_draining = true;
+        info!(connections = self.peers.len(), "stop: whoever is left is told");
         let reason = CloseReason::fixed(CloseCode::GOING_AWAY, "the server stops");
         let high = self.shared.rules.limits.outbound_bytes_high;
         for id in self.ids() {

@@ -14,6 +14,7 @@ use crate::http::response::{Refusal, Response};
 use crate::id::{ConnId, Identity};
 use crate::ledger::snapshot::{Readings, Snapshot};
 use crate::limits::Limits;
+use crate::log::Kind;
 use crate::metrics::Metrics;
 use crate::proxy::networks::Hop;
 use crate::room::join::JoinError;
@@ -160,6 +161,11 @@ impl<'a> Exchange<'a> {
     /// Begins to end the server, gently, as [`Handle::drain`](crate::Handle::drain) does.
     pub fn drain(&mut self) {
         self.shared.commands.push_back(Command::Drain);
+    }
+
+    /// Whether an event of this kind is to be logged now; where it is not, it is counted, and told of later.
+    pub fn admits(&mut self, kind: Kind) -> bool {
+        self.shared.notes.throttle.admits(kind, self.shared.now_ms)
     }
 
     /// How the server is.

@@ -1,11 +1,13 @@
 //! The writing half of a turn: what is owed to one connection, then one slice of the walk through the rooms.
 
 use super::handler::Handler;
+use super::notable;
 use super::peer::Peer;
 use super::read::leave_all;
 use super::{Engine, Transport, get};
 use crate::conn::Stage;
 use crate::id::ConnId;
+use crate::log::Kind;
 use crate::outbound::write_some;
 use crate::room::join::Membership;
 use crate::room::lane::Pending;
@@ -171,6 +173,9 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         let (skipped, is_told) = if was_lagging { rooms.skip(membership) } else { (0, false) };
         if skipped > 0 {
             self.shared.metrics.skipped.add(skipped);
+            if self.shared.notes.throttle.admits(Kind::SlowSkipped, self.shared.now_ms) {
+                notable::skipped(peer, rooms.name(membership), skipped);
+            }
             if is_told {
                 // What it is told comes before what it goes on with.
                 let encoding = rooms.encoding(membership);
@@ -202,6 +207,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             }
             Delivery::Passed => {
                 self.shared.metrics.passed.add(1);
+                let room = rooms.name(membership);
                 rooms.give_up_on(membership);
                 match peer.conn.stage() {
                     Stage::Streaming => self.hang_up(id),
@@ -210,6 +216,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
                         CloseReason::fixed(CloseCode::TRY_AGAIN_LATER, "too slow for the room"),
                     ),
                 }
+                self.note_slow(id, room);
             }
             Delivery::Failed => self.lose(id),
         }

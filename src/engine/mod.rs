@@ -19,6 +19,7 @@ mod invariants;
 mod link;
 mod look;
 mod measure;
+mod notable;
 mod open;
 mod opening;
 mod peer;
@@ -60,6 +61,7 @@ use addresses::Addresses;
 use drain::Pace;
 use handler::Handler;
 use link::Link;
+use notable::Notes;
 use peer::Peer;
 use pressure::Budget;
 use survey::Surveys;
@@ -73,6 +75,7 @@ struct Shared {
     metrics: Arc<Metrics>,
     commands: VecDeque<Command>,
     budget: Budget,
+    notes: Notes,
     /// Whether the server is about to end: nobody new is to be sent here.
     is_draining: bool,
     /// What the rooms are shared through, where there are other nodes.
@@ -190,6 +193,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             metrics,
             commands,
             budget,
+            notes: Notes::default(),
             link,
             is_draining,
             connections,
@@ -290,6 +294,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             self.reap();
         }
         self.relieve();
+        self.shared.notes.throttle.say_left_out(self.shared.now_ms);
     }
 
     fn set_time(&mut self, now: Instant) {
@@ -317,7 +322,9 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         }
         let link = self.link_due(now).map(Duration::from_millis);
         let leaving = self.shared.rooms.release_in_ms(self.unix_ms(now)).map(Duration::from_millis);
-        self.wheel.sleep(self.start, now).into_iter().chain(self.relief()).chain(link).chain(leaving).min()
+        let owed = self.shared.notes.throttle.due_in_ms(self.unix_ms(now)).map(Duration::from_millis);
+        let due = self.wheel.sleep(self.start, now).into_iter().chain(self.relief());
+        due.chain(link).chain(leaving).chain(owed).min()
     }
 
     /// Carries out a request from outside.

@@ -112,7 +112,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         }
         match self.check_upgrade(&request) {
             Err(refusal) => {
-                self.shared.metrics.refused(refusal.status());
+                self.note_refusal(id, Some(&request), refusal.status());
                 // RFC 9110 §9.3.2: a HEAD that is refused gets no body either.
                 self.send_response(id, &refusal.into(), request.method() == "HEAD", true);
             }
@@ -240,7 +240,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
 
     pub(super) fn reply(&mut self, id: ConnId, request: &Request<'_>, response: &Response) {
         if response.status() >= 400 {
-            self.shared.metrics.refused(response.status());
+            self.note_refusal(id, Some(request), response.status());
         }
         self.send_response(id, response, request.method() == "HEAD", !request.keeps_alive());
     }
@@ -299,7 +299,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
 
     /// Answers with a response and ends the connection after it.
     pub(super) fn refuse(&mut self, id: ConnId, response: &Response) {
-        self.shared.metrics.refused(response.status());
+        self.note_refusal(id, None, response.status());
         self.send_response(id, response, false, true);
     }
 
@@ -374,7 +374,8 @@ impl<H: Handler, T: Transport> Engine<H, T> {
                     self.defer(id, head);
                     return self.shared.wait_for_room(id, room);
                 }
-                self.refuse(id, &response);
+                self.note_refusal(id, Some(request), response.status());
+                self.send_response(id, &response, false, true);
             }
         }
     }

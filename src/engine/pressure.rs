@@ -269,6 +269,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             self.shared.budget.since = None;
             (self.shared.budget.in_vain, self.shared.budget.lets_publish) = (false, false);
             self.release_held();
+            self.note_pressure(Pressure::None);
         }
     }
 
@@ -284,6 +285,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
                 self.shared.charge_rooms();
             }
         }
+        self.note_pressure(pressure);
         let is_short = self.is_short_of_memory();
         // Everybody is looked at for that: once for each step, where the last time nobody was found.
         if is_short && (is_step || !self.shared.budget.in_vain) {

@@ -223,7 +223,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     fn on_ended(&mut self, id: ConnId, closed: Closed) {
         // A close that we began and the peer did not answer well, or a breach of the protocol.
         if closed.by == ClosedBy::Server && !closed.clean {
-            self.shared.metrics.violations.add(1);
+            self.note_violation(id, &closed);
         }
         self.end(id, closed);
         self.enter_phase(id);

@@ -4,15 +4,18 @@ use std::fs::File;
 use std::time::Instant;
 
 use mio::Interest;
+use tracing::warn;
 
+use super::Reactor;
 use super::accept::Accepted;
 use super::address::Listen;
 use super::proxied::Proxied;
 use super::socket::{Socket, Stream};
 use super::tls::Identity;
 use super::token::Source;
-use super::{Reactor, complain};
+use super::words::complain;
 use crate::engine::handler::Handler;
+use crate::log::Kind;
 use crate::proxy::networks::Networks;
 
 impl<H: Handler> Reactor<H> {
@@ -33,9 +36,18 @@ impl<H: Handler> Reactor<H> {
                         let Listen { is_tls, is_proxied, is_admin, .. } = *listener.listen();
                         self.take_in(socket, (is_tls, is_proxied, is_admin), now);
                     }
-                    Accepted::Failed => self.metrics.accept_errors.add(1),
+                    Accepted::Failed => {
+                        self.metrics.accept_errors.add(1);
+                        if self.engine.admits(Kind::Accept) {
+                            warn!(listener = %listener.listen().address, "a connection could not be accepted");
+                        }
+                    }
                     Accepted::NoDescriptor => {
                         self.metrics.accept_errors.add(1);
+                        if self.engine.admits(Kind::Accept) {
+                            let listener = &listener.listen().address;
+                            warn!(%listener, "there is no descriptor for a connection: EMFILE or ENFILE");
+                        }
                         self.reserve = None;
                         let is_told = listener.turn_away();
                         self.reserve = reserve();

@@ -9,6 +9,7 @@ use std::time::Instant;
 use mio::event::{Event, Source as _};
 use mio::net::{TcpStream, UnixStream};
 use mio::{Events, Interest, Registry, Token};
+use tracing::{info, warn};
 
 use super::Reactor;
 use super::socket::{Socket, Stream};
@@ -54,7 +55,7 @@ fn resolve(places: &[Place]) -> io::Result<Vec<Server>> {
             Err(error) => {
                 let error = io::Error::new(error.kind(), format!("backplane: `{host}`: {error}"));
                 if let Some(error) = failed.replace(error) {
-                    super::say(format_args!("{error}"));
+                    warn!("{error}");
                 }
             }
         }
@@ -62,7 +63,7 @@ fn resolve(places: &[Place]) -> io::Result<Vec<Server>> {
     match failed {
         Some(error) if servers.is_empty() => Err(error),
         Some(error) => {
-            super::say(format_args!("{error}"));
+            warn!("{error}");
             Ok(servers)
         }
         None => Ok(servers),
@@ -177,7 +178,10 @@ impl Link {
         if self.said.last() == Some(&remark) || (!is_well && self.said.contains(&remark)) {
             return;
         }
-        super::say(format_args!("{remark}"));
+        match is_well {
+            true => info!("{remark}"),
+            false => warn!("{remark}"),
+        }
         if is_well || self.said.len() >= Self::SAID {
             self.said.clear();
         }

@@ -28,6 +28,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use mio::{Events, Poll};
+use tracing::warn;
 
 use crate::engine::handler::Handler;
 use crate::engine::{Engine, Rules};
@@ -259,11 +260,12 @@ impl<H: Handler> Reactor<H> {
                 self.engine.drop_all();
                 self.end_recording();
                 self.leave(&mut events);
+                self.engine.fall_silent();
                 return Ok(());
             }
             self.look_at_door(now);
             if let Some(overrun) = self.engine.end_turn() {
-                say(format_args!("{overrun}"));
+                warn!("{overrun}");
             }
             self.keep_recording();
         }
@@ -311,8 +313,8 @@ impl<H: Handler> Reactor<H> {
     fn obey_signals(&mut self) {
         let asked = self.signals.as_mut().map(Signals::take).unwrap_or_default();
         if (asked.stop || asked.drain) && self.is_ending {
-            // Asked a second time, it does not wait for anybody.
             self.note(Input::DropAll);
+            warn!(connections = self.engine.len(), "stop: asked again, so every connection is dropped");
             self.engine.drop_all();
             self.inbox.stop();
         } else if asked.stop {

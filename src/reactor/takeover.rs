@@ -27,12 +27,13 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags,
 };
+use tracing::{info, warn};
 
+use super::Reactor;
 use super::accept::{Accepted, Acceptor};
 use super::listener::Listener;
 use super::token::Source;
 use super::unix::{self, SocketFile};
-use super::{Reactor, say};
 use crate::engine::handler::Handler;
 use crate::limits::Limits;
 
@@ -303,10 +304,11 @@ impl<H: Handler> Reactor<H> {
             .restore(&inheritance.rooms, Instant::now())
             .map_err(|error| refused(&error.to_string()))?;
         inheritance.confirm()?;
+        info!(rooms = self.engine.rooms().len(), "takeover: this process goes on from the one before it");
         // From here on this process serves, or nobody does.
         match door.file.move_to(path) {
             Ok(()) => self.door = Some(door),
-            Err(error) => say(format_args!("the next process cannot ask this one: {}", named(error))),
+            Err(error) => warn!("the next process cannot ask this one: {}", named(error)),
         }
         Ok(())
     }
@@ -322,7 +324,7 @@ impl<H: Handler> Reactor<H> {
                 Err(error) => Err(error),
             };
             if let Err(error) = done {
-                say(format_args!("takeover: this process goes on: {error}"));
+                warn!("takeover: this process goes on: {error}");
                 if let Some(door) = &mut self.door {
                     door.guest = None;
                 }
@@ -358,7 +360,7 @@ impl<H: Handler> Reactor<H> {
         if let Some(guest) = self.door.as_mut().and_then(|door| door.guest.as_mut()) {
             guest.stream.write_all(GO)?;
             let (rooms, held) = (self.engine.rooms().len(), now.saturating_duration_since(guest.since));
-            say(format_args!("takeover: the next process goes on; rooms: {rooms}, held for {held:?}"));
+            info!("takeover: the next process goes on; rooms: {rooms}, held for {held:?}");
         }
         // The path is the next process's now, and so are those who wait at the sockets.
         if let Some(door) = self.door.take() {

@@ -1,7 +1,9 @@
-//! What a server says while it runs, on stderr.
+//! What is said on stderr without a log, and what the log is told of certificates.
 
 use std::fmt;
 use std::io::{self, Write};
+
+use tracing::{info, warn};
 
 use super::tls::TlsError;
 
@@ -12,7 +14,8 @@ pub fn say(line: fmt::Arguments<'_>) {
 
 /// A pair that cannot be used changes nothing, but somebody has to be told.
 pub(super) fn complain(reloaded: Result<(), TlsError>) {
-    if let Err(error) = reloaded {
-        say(format_args!("the certificate in use is kept: {error}"));
+    match reloaded {
+        Ok(()) => info!("the certificate was read anew"),
+        Err(error) => warn!("the certificate in use is kept: {error}"),
     }
 }

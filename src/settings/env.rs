@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Settings, admin, backplane, parse_mode, parse_networks, parse_origins};
+use super::{Settings, admin, backplane, log, parse_mode, parse_networks, parse_origins};
 use crate::limits::Limits;
 
 impl Settings {
@@ -18,6 +18,7 @@ impl Settings {
             self.tls.proxy_listen = list(listen);
         }
         admin::apply_env(&mut self.admin, &env)?;
+        log::apply_env(&mut self.log, &env)?;
         backplane::apply(&mut self.backplane, &env, &backplane::VARIABLES)?;
         if let Some(trusted) = env("FANLINE_TRUSTED_PROXIES") {
             self.trusted_proxies = parse_networks(&list(trusted))?;

@@ -170,6 +170,18 @@ pub fn command() -> Command {
                 .help("Show everybody what is measured, at /metrics"),
         )
         .arg(
+            Arg::new("log")
+                .long("log")
+                .value_name("FORM")
+                .help("How stderr is written: human, or json with an object on each line [default: human]"),
+        )
+        .arg(
+            Arg::new("log-level")
+                .long("log-level")
+                .value_name("LEVEL")
+                .help("How much of it: off, error, warn, info, debug, trace [default: info]"),
+        )
+        .arg(
             Arg::new("no-ledger")
                 .long("no-ledger")
                 .action(ArgAction::SetTrue)

@@ -7,6 +7,7 @@ mod env;
 mod file;
 mod flags;
 mod listen;
+mod log;
 mod pages;
 mod recording;
 mod routes;
@@ -23,6 +24,7 @@ pub use admin::Admin;
 pub use auth::Around;
 pub use file::Mistake;
 pub use flags::command;
+pub use log::{Format, Log};
 pub use pages::Page;
 pub use recording::{Recording, Replay};
 pub use task::Task;
@@ -44,6 +46,8 @@ use crate::{Builder, Networks};
 pub struct Settings {
     /// The configuration file that was read.
     pub file: Option<PathBuf>,
+    /// How it logs.
+    pub log: Log,
     /// Addresses to listen on.
     pub listen: Vec<String>,
     /// Addresses that only proxies reach, which send PROXY headers.
@@ -86,6 +90,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             file: None,
+            log: Log::default(),
             listen: vec!["127.0.0.1:8080".into()],
             proxy_listen: Vec::new(),
             unix_mode: Builder::UNIX_MODE,
@@ -185,6 +190,7 @@ impl Settings {
         if let Some(listen) = read_listen(&mut table, "listen") {
             self.listen = listen;
         }
+        self.log = log::read(&mut table);
         self.proxy_listen = read_listen(&mut table, "proxy_listen").unwrap_or_default();
         self.trusted_proxies = read_networks(&mut table);
         if let Some(mode) = table.text("unix_mode") {
@@ -257,6 +263,7 @@ impl Settings {
             self.listen = listen.cloned().collect();
         }
         admin::apply_flags(&mut self.admin, flags)?;
+        log::apply_flags(&mut self.log, flags)?;
         let flag = |name: &str| flags.get_one::<String>(name.trim_start_matches("--")).cloned();
         backplane::apply(&mut self.backplane, flag, &backplane::FLAGS)?;
         if let Some(listen) = flags.get_many::<String>("proxy-listen") {
@@ -657,8 +664,8 @@ mod tests {
         for name in Limits::FIXED {
             assert!(stays.contains(&format!("`{name}`")), "{name}");
         }
-        assert_eq!(stays.matches('`').count() / 2, Limits::FIXED.len() + 9, "those, and where is listened");
-        let others = "listen proxy_listen unix_mode tls backplane reuse_port takeover ledger admin.listen";
+        assert_eq!(stays.matches('`').count() / 2, Limits::FIXED.len() + 11, "those, and where is listened");
+        let others = "listen proxy_listen unix_mode tls backplane reuse_port takeover ledger log log_level admin.listen";
         for name in others.split(' ') {
             assert!(stays.contains(&format!("`{name}`")), "{name}");
         }

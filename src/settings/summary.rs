@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Settings;
+use super::{Log, Settings};
 use crate::app::{Listing, Mode, Route};
 use crate::auth::{Anonymous, Gate};
 use crate::backplane::Protocol;
@@ -57,7 +57,7 @@ impl Settings {
     }
 
     /// Everything but listeners and routes that is not as it is by default, a line each.
-    fn differences(&self) -> Vec<String> {
+    pub fn differences(&self) -> Vec<String> {
         let mut lines = Vec::new();
         match &self.origins {
             OriginPolicy::Same => {}
@@ -77,6 +77,13 @@ impl Settings {
         }
         if self.metrics {
             lines.push("metrics = true (false)".to_owned());
+        }
+        let (log, usual) = (self.log, Log::default());
+        if log.format != usual.format {
+            lines.push(format!("log = {} ({})", log.format.name(), usual.format.name()));
+        }
+        if log.level != usual.level {
+            lines.push(format!("log_level = {} ({})", log.level, usual.level));
         }
         if self.reuse_port {
             lines.push("reuse_port = true (false)".to_owned());

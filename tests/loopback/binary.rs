@@ -45,10 +45,18 @@ impl Process {
         assert!(status.success());
     }
 
-    /// Waits for a line on stderr that begins like this; what comes before it is passed over.
+    /// Waits for an event whose message begins like this; what comes before it is passed over.
     pub fn said(&mut self, begin: &str) -> String {
-        let mut lines = self.said.by_ref().map(Result::unwrap);
-        lines.find(|line| line.starts_with(begin)).unwrap_or_else(|| panic!("it never says {begin}"))
+        let mut messages = self.said.by_ref().map(|line| message(&line.unwrap()));
+        messages.find(|said| said.starts_with(begin)).unwrap_or_else(|| panic!("it never says {begin}"))
+    }
+
+    /// Ends it well by a signal; every line on stderr that has not been read.
+    pub fn all_said(mut self, signal: &str) -> Vec<String> {
+        self.signal(signal);
+        let lines = self.said.by_ref().map(Result::unwrap).collect();
+        assert_eq!(self.ended(), Some(0));
+        lines
     }
 
     /// Reads no more of what it says.
@@ -74,6 +82,11 @@ impl Process {
     pub fn ended(mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
     }
+}
+
+/// What a line of the log says after its time, its level and its place.
+fn message(line: &str) -> String {
+    line.split_once(": ").map_or(line, |(_, message)| message).to_owned()
 }
 
 impl Drop for Process {
@@ -204,7 +217,7 @@ fn a_file_variables_and_flags_are_obeyed_in_their_order() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let config = "listen = ['127.0.0.1:0']\n[limits]\nmessage_bytes_max = '1KiB'\nwalk_slice = 5\n";
     std::fs::write(file.path(), config).unwrap();
-    let mut child = fanline(&["--walk-slice", "7"])
+    let mut child = fanline(&["--walk-slice", "7", "--log-level", "debug"])
         .env("FANLINE_CONFIG", file.path())
         .env("FANLINE_HEADERS_MAX", "50")
         .stdout(Stdio::null())
@@ -212,7 +225,7 @@ fn a_file_variables_and_flags_are_obeyed_in_their_order() {
         .spawn()
         .unwrap();
     let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    let limits = lines.map(Result::unwrap).find(|line| line.starts_with("limits: ")).unwrap();
+    let limits = lines.map(Result::unwrap).find(|line| line.contains(" limits: ")).unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
     for setting in [" message_bytes_max=1KiB ", " walk_slice=7 ", " headers_max=50 "] {

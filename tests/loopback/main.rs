@@ -11,6 +11,7 @@ mod examples;
 mod files;
 mod ledger;
 mod library;
+mod logs;
 mod memory;
 mod newcomers;
 mod proxy;

@@ -1,10 +1,12 @@
 //! The admin API: what is looked at, and what is done.
 
 use serde_json::{Value, json};
+use tracing::info;
 
 use super::super::{App, api};
 use super::json;
 use crate::engine::survey::{Findings, Mark, Order, Subject, Survey};
+use crate::log::Kind;
 use crate::{CloseCode, CloseReason, Exchange, Refusal, Reply, Request, Response, Start, Visitor};
 
 /// What is asked for.
@@ -64,6 +66,9 @@ impl App {
             return Err(Refusal::MethodNotAllowed(methods));
         }
         if let Some(found) = exchange.findings() {
+            if asked == Asked::Kick {
+                note(exchange, "kick", None, found.closed as u64);
+            }
             return found_by(asked, &found);
         }
         match asked {
@@ -89,7 +94,11 @@ impl App {
                 }
                 let (route, visitor) = (self.route_of(room)?, Visitor::default());
                 match request.method() {
-                    "POST" => api::post(exchange, room, route, &visitor),
+                    "POST" => {
+                        let posted = api::post(exchange, room, route, &visitor)?;
+                        note(exchange, "publish", Some(room), 1);
+                        Ok(posted)
+                    }
                     _ => api::messages(exchange, room, route, &visitor),
                 }
             }
@@ -103,6 +112,8 @@ impl App {
             Asked::Peer(id) => survey(exchange, one(id)?, None),
             Asked::Kick => kick(exchange),
             Asked::Drain => {
+                let connections = exchange.vitals().connections as u64;
+                note(exchange, "drain", None, connections);
                 exchange.drain();
                 Ok(Response::json(202, &json!({ "draining": true })).into())
             }
@@ -120,6 +131,14 @@ impl App {
             true => Err(api::OPENING),
             false => Ok(()),
         }
+    }
+}
+
+/// Says in the log who has done what, and to how many.
+fn note(exchange: &mut Exchange<'_>, action: &str, room: Option<&str>, count: u64) {
+    if exchange.admits(Kind::Admin) {
+        let address = exchange.client_addr().map_or_else(|| "unix".to_owned(), |ip| ip.to_string());
+        info!(action, room, count, address, "the operator has acted");
     }
 }
 
