@@ -6,9 +6,10 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use mio::event::Event;
+use tracing::warn;
 
+use super::Reactor;
 use super::socket::Stream;
-use super::{Reactor, say};
 use crate::engine::Transport;
 use crate::engine::handler::Handler;
 use crate::id::ConnId;
@@ -199,14 +200,14 @@ impl<H: Handler> Reactor<H> {
     /// Hands over what was noted in this turn.
     pub(super) fn keep_recording(&self) {
         if let Some(why) = self.tape.as_ref().and_then(Tape::end_turn) {
-            say(format_args!("the recording ends, and the server goes on: {why}"));
+            warn!("the recording ends, and the server goes on: {why}");
         }
     }
 
     /// Ends the recording with the server.
     pub(super) fn end_recording(&self) {
         if let Some(why) = self.tape.as_ref().and_then(Tape::finish) {
-            say(format_args!("the recording is not whole: {why}"));
+            warn!("the recording is not whole: {why}");
         }
     }
 }
