@@ -262,10 +262,12 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     pub(super) fn relieve(&mut self) {
         self.shared.charge_rooms();
         self.shared.metrics.memory.set(Class::Spare, self.shared.spares.bytes());
-        let used = self.shared.metrics.memory.total();
-        if used >= self.shared.budget.marks[0] {
-            self.give_up(used);
-        } else if self.shared.budget.since.is_some() {
+        if self.shared.metrics.memory.total() >= self.shared.budget.marks[0] {
+            self.give_up();
+        }
+        // What was given up may have been enough: then nobody waits for the next step.
+        let (used, budget) = (self.shared.metrics.memory.total(), &self.shared.budget);
+        if used < budget.marks[0] && budget.since.is_some() {
             self.shared.budget.since = None;
             (self.shared.budget.in_vain, self.shared.budget.lets_publish) = (false, false);
             self.release_held();
@@ -274,8 +276,8 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     }
 
     #[cold]
-    fn give_up(&mut self, used: usize) {
-        let budget = &mut self.shared.budget;
+    fn give_up(&mut self) {
+        let (used, budget) = (self.shared.metrics.memory.total(), &mut self.shared.budget);
         let (pressure, is_step) = budget.step(budget.pressure(used), self.now);
         if pressure >= Pressure::Shorten {
             self.shared.spares.clear();
