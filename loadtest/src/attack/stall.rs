@@ -28,9 +28,6 @@ const LOG_BYTES: u64 = 128 * 1024;
 /// What memory varies by without any attack: pages of the allocator, the room's index, one long read.
 const MARGIN: u64 = 256 * 1024;
 
-/// What the server's ledger sets aside for a room that has become busy, and for its class: 32 KiB each, whoever reads.
-const ACCOUNTS: u64 = 64 * 1024;
-
 /// The close code for who has fallen too far behind.
 const TRY_AGAIN_LATER: u16 = 1013;
 
@@ -176,7 +173,7 @@ impl Attack for Stall<'_> {
     }
 
     fn growth_max(&self) -> u64 {
-        EACH_MAX * u64::from(self.options.stalled) + LOG_BYTES + ACCOUNTS + MARGIN
+        EACH_MAX * u64::from(self.options.stalled) + LOG_BYTES + MARGIN
     }
 
     fn strike(&mut self, ground: &Ground, _: &mut dyn FnMut(&'static str)) -> Result<(), String> {
@@ -210,7 +207,7 @@ impl Attack for Stall<'_> {
             outcome.note("memory grew while they stalled, KiB", grown / 1024);
             let each = EACH_MAX * u64::from(self.options.stalled);
             outcome.note("for that, KiB each are allowed beside the room's log", EACH_MAX / 1024);
-            if grown > each + ACCOUNTS + MARGIN {
+            if grown > each + MARGIN {
                 outcome.faults.push(format!(
                     "the stalled cost {} KiB of memory; {} KiB and a margin of {} KiB are allowed",
                     grown / 1024,
