@@ -16,7 +16,7 @@ use std::time::Instant;
 use crate::limits::Limits;
 use busy::Busy;
 use health::Health;
-use histogram::Histogram;
+use histogram::{Histogram, Run};
 use snapshot::{ClassTimes, Lately, Outcomes, Stages};
 
 /// What tells the time between two instants that the driver passes on: a poller's own clock. Without one no time passes
@@ -292,11 +292,7 @@ impl Ledger {
     /// A visit, which began when the clock was looked at the last time, has sent publications that lie side by side: these
     /// are their times, the oldest first.
     #[inline]
-    pub fn sent(
-        &mut self,
-        account: AccountId,
-        times: impl DoubleEndedIterator<Item = Times> + ExactSizeIterator + Clone,
-    ) {
+    pub fn sent(&mut self, account: AccountId, times: impl ExactSizeIterator<Item = Times>) {
         let count = times.len() as u64;
         self.outcomes.sent += count;
         if !self.is_on {
@@ -306,22 +302,13 @@ impl Ledger {
         let now_ns = self.read_clock();
         let Some(account) = self.accounts.get_mut(usize::from(account.index)) else { return };
         account.send.record(now_ns.saturating_sub(began_ns), count);
-        let buckets = |times: Times| {
-            let waited = Histogram::bucket(began_ns.saturating_sub(times.appended_ns));
-            (waited, Histogram::bucket(now_ns.saturating_sub(times.read_ns)))
-        };
-        let (Some(first), Some(last)) = (times.clone().next(), times.clone().next_back()) else { return };
-        let (first, last) = (buckets(first), buckets(last));
-        if first == last {
-            // None has waited longer than the one before, so those in between lie there, too.
-            account.waiting.add(first.0, count);
-            account.total.add(first.1, count);
-            return;
+        let (mut waiting, mut total) = (Run::default(), Run::default());
+        for times in times {
+            waiting.record(&mut account.waiting, began_ns.saturating_sub(times.appended_ns));
+            total.record(&mut account.total, now_ns.saturating_sub(times.read_ns));
         }
-        for (waited, took) in times.map(buckets) {
-            account.waiting.add(waited, 1);
-            account.total.add(took, 1);
-        }
+        waiting.end(&mut account.waiting);
+        total.end(&mut account.total);
     }
 
     /// Counts bytes of room messages that a socket has taken.
