@@ -137,36 +137,6 @@ impl Histogram {
     }
 }
 
-/// Times one after the other, of which many fall into the same bucket as the one before: for those it takes a comparison.
-#[derive(Default)]
-pub(super) struct Run {
-    bucket: usize,
-    floor_ns: u64,
-    width_ns: u64,
-    count: u64,
-}
-
-impl Run {
-    /// Counts a time.
-    #[inline]
-    pub(super) fn record(&mut self, to: &mut Histogram, ns: u64) {
-        if ns.wrapping_sub(self.floor_ns) >= self.width_ns {
-            self.end(to);
-            self.bucket = Histogram::bucket(ns);
-            self.floor_ns = Histogram::floor(self.bucket);
-            self.width_ns = Histogram::floor(self.bucket + 1) - self.floor_ns;
-            self.count = 0;
-        }
-        self.count += 1;
-    }
-
-    /// There are no more.
-    #[inline]
-    pub(super) fn end(&self, to: &mut Histogram) {
-        to.add(self.bucket, self.count);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,22 +169,5 @@ mod tests {
         let mut twice = histogram.clone();
         twice.merge(&histogram);
         assert_eq!((twice.count(), twice.since(&histogram).count()), (2000, 1000));
-    }
-
-    #[test]
-    fn a_run_of_times_in_any_order_counts_what_each_by_itself_does() {
-        let mut rng = fastrand::Rng::with_seed(7);
-        for _ in 0..200 {
-            let (mut one_by_one, mut together, mut run) =
-                (Histogram::default(), Histogram::default(), Run::default());
-            let scale = rng.u32(..42);
-            for _ in 0..rng.usize(..40) {
-                let ns = rng.u64(..1 << scale);
-                one_by_one.record(ns, 1);
-                run.record(&mut together, ns);
-            }
-            run.end(&mut together);
-            assert_eq!(one_by_one.counts, together.counts);
-        }
     }
 }

@@ -16,7 +16,7 @@ use std::time::Instant;
 use crate::limits::Limits;
 use busy::Busy;
 use health::Health;
-use histogram::{Histogram, Run};
+use histogram::Histogram;
 use snapshot::{ClassTimes, Lately, Outcomes, Stages};
 
 /// What tells the time between two instants that the driver passes on: a poller's own clock. Without one no time passes
@@ -292,7 +292,11 @@ impl Ledger {
     /// A visit, which began when the clock was looked at the last time, has sent publications that lie side by side: these
     /// are their times, the oldest first.
     #[inline]
-    pub fn sent(&mut self, account: AccountId, times: impl ExactSizeIterator<Item = Times>) {
+    pub fn sent(
+        &mut self,
+        account: AccountId,
+        times: impl DoubleEndedIterator<Item = Times> + ExactSizeIterator + Clone,
+    ) {
         let count = times.len() as u64;
         self.outcomes.sent += count;
         if !self.is_on {
@@ -302,13 +306,22 @@ impl Ledger {
         let now_ns = self.read_clock();
         let Some(account) = self.accounts.get_mut(usize::from(account.index)) else { return };
         account.send.record(now_ns.saturating_sub(began_ns), count);
-        let (mut waiting, mut total) = (Run::default(), Run::default());
-        for times in times {
-            waiting.record(&mut account.waiting, began_ns.saturating_sub(times.appended_ns));
-            total.record(&mut account.total, now_ns.saturating_sub(times.read_ns));
+        let buckets = |times: Times| {
+            let waited = Histogram::bucket(began_ns.saturating_sub(times.appended_ns));
+            (waited, Histogram::bucket(now_ns.saturating_sub(times.read_ns)))
+        };
+        let (Some(first), Some(last)) = (times.clone().next(), times.clone().next_back()) else { return };
+        let (first, last) = (buckets(first), buckets(last));
+        if first == last {
+            // None has waited longer than the one before, so those in between lie there, too.
+            account.waiting.add(first.0, count);
+            account.total.add(first.1, count);
+            return;
         }
-        waiting.end(&mut account.waiting);
-        total.end(&mut account.total);
+        for (waited, took) in times.map(buckets) {
+            account.waiting.add(waited, 1);
+            account.total.add(took, 1);
+        }
     }
 
     /// Counts bytes of room messages that a socket has taken.

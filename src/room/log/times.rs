@@ -16,7 +16,11 @@ impl Log {
 
     /// The times of so many publications after `cursor`, of those that some lane holds.
     #[inline]
-    pub fn times(&self, cursor: Cursor, count: u64) -> impl ExactSizeIterator<Item = Times> {
+    pub fn times(
+        &self,
+        cursor: Cursor,
+        count: u64,
+    ) -> impl DoubleEndedIterator<Item = Times> + ExactSizeIterator + Clone {
         let len = self.stamps.len();
         let from = (cursor.offset().saturating_sub(self.first_stamp()) as usize).min(len);
         let stamps = self.stamps.range(from..(from + count as usize).min(len));
