@@ -1,8 +1,6 @@
 //! Faults of Redis in which nothing is lost: members stay, nothing comes twice or out of order, and it heals by itself.
 
 use std::collections::BTreeSet;
-use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -161,24 +159,20 @@ fn redis_refuses_the_password_for_a_while() {
 fn redis_is_slow_and_what_is_published_takes_longer_and_comes_all_the_same() {
     let redis = Redis::start(&[]);
     let mut scene = Scene::new(&redis.url());
-    let is_over = AtomicBool::new(false);
-    let (published, took) = std::thread::scope(|scope| {
-        // It works for an eighth of the time.
-        scope.spawn(|| {
-            while !is_over.load(Ordering::Relaxed) {
-                redis.signal(Signal::STOP);
-                std::thread::sleep(Duration::from_millis(350));
-                redis.signal(Signal::CONT);
-                std::thread::sleep(Duration::from_millis(50));
-            }
-        });
+    for _ in 0..5 {
+        redis.signal(Signal::STOP);
         let begun = Instant::now();
-        let published = std::panic::catch_unwind(AssertUnwindSafe(|| scene.publish(5)));
-        is_over.store(true, Ordering::Relaxed);
-        (published, begun.elapsed())
-    });
-    assert_eq!(published.unwrap(), 10, "each within the second that it may take");
-    assert!(took > Duration::from_secs(1), "it was not slow: {took:?}");
+        let published = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(300));
+                redis.signal(Signal::CONT);
+            });
+            scene.publish(1)
+        });
+        let took = begun.elapsed();
+        assert_eq!(published, 2, "each within the second that it may take");
+        assert!(took >= Duration::from_millis(300), "it was not slow: {took:?}");
+    }
     scene.heals();
 }
 
