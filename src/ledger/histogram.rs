@@ -33,7 +33,7 @@ impl Histogram {
 
     /// The bucket of a time in nanoseconds.
     #[inline]
-    pub(super) fn bucket(ns: u64) -> usize {
+    fn bucket(ns: u64) -> usize {
         let units = (ns >> Self::UNIT_BITS).min(Self::LONGEST);
         let shift = (units | Self::OCTAVE).ilog2() - Self::OCTAVE.ilog2();
         // Above the first octave the leading bit of what is left is always set, and so counts the octave on by one.
@@ -60,9 +60,26 @@ impl Histogram {
         self.add(Self::bucket(ns), count);
     }
 
+    /// Counts times of which none is longer than the one before; `ends` are the first and the last of them. Where these fall
+    /// into the same bucket, or into two that lie side by side, so do those in between, and half of all are counted in each:
+    /// nobody looks at each of many, and none is counted further from where it fell than in the bucket beside.
+    #[inline]
+    pub fn record_falling(&mut self, ends: [u64; 2], times: impl ExactSizeIterator<Item = u64>) {
+        let count = times.len() as u64;
+        let [first, last] = ends.map(Self::bucket);
+        if first == last {
+            self.add(first, count);
+        } else if first == last + 1 {
+            self.add(first, count - count / 2);
+            self.add(last, count / 2);
+        } else {
+            times.for_each(|ns| self.record(ns, 1));
+        }
+    }
+
     /// Counts something that fell into a bucket, `count` times.
     #[inline]
-    pub(super) fn add(&mut self, bucket: usize, count: u64) {
+    fn add(&mut self, bucket: usize, count: u64) {
         if let Some(counted) = self.counts.get_mut(bucket) {
             *counted += count;
         }
@@ -153,6 +170,34 @@ mod tests {
         }
         assert_eq!(Histogram::bucket(u64::MAX), Histogram::BUCKETS - 1);
         assert_eq!(Histogram::bucket((1 << 40) - 1), Histogram::BUCKETS - 1);
+    }
+
+    #[test]
+    fn times_counted_together_fall_where_they_would_alone_or_into_the_bucket_beside() {
+        for step in [0, 1, 10, 63, 64, 200, 1_000, 5_000, 40_000] {
+            for shortest in [0, 50, 900, 20_000, 1_000_000, 77_000_000] {
+                for count in [1, 2, 3, 8, 129] {
+                    let times: Vec<u64> = (0..count).rev().map(|n| shortest + n * step).collect();
+                    let mut together = Histogram::default();
+                    together.record_falling([times[0], shortest], times.iter().copied());
+                    assert_eq!(together.count(), count);
+                    let counted = (0..Histogram::BUCKETS)
+                        .rev()
+                        .flat_map(|bucket| std::iter::repeat_n(bucket, together.counts[bucket] as usize));
+                    for (ns, bucket) in times.into_iter().zip(counted) {
+                        assert!(
+                            bucket.abs_diff(Histogram::bucket(ns)) <= 1,
+                            "{ns} of {count} by {step}: {bucket}"
+                        );
+                    }
+                    let ends = [shortest + (count - 1) * step, shortest].map(Histogram::bucket);
+                    assert!(
+                        ends.into_iter().all(|end| together.counts[end] > 0),
+                        "{shortest} {count} by {step}"
+                    );
+                }
+            }
+        }
     }
 
     #[test]

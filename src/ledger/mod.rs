@@ -306,22 +306,17 @@ impl Ledger {
         let now_ns = self.read_clock();
         let Some(account) = self.accounts.get_mut(usize::from(account.index)) else { return };
         account.send.record(now_ns.saturating_sub(began_ns), count);
-        let buckets = |times: Times| {
-            let waited = Histogram::bucket(began_ns.saturating_sub(times.appended_ns));
-            (waited, Histogram::bucket(now_ns.saturating_sub(times.read_ns)))
-        };
-        let (Some(first), Some(last)) = (times.clone().next(), times.clone().next_back()) else { return };
-        let (first, last) = (buckets(first), buckets(last));
-        if first == last {
-            // None has waited longer than the one before, so those in between lie there, too.
-            account.waiting.add(first.0, count);
-            account.total.add(first.1, count);
+        let spans =
+            |times: Times| (began_ns.saturating_sub(times.appended_ns), now_ns.saturating_sub(times.read_ns));
+        let Some((waited, took)) = times.clone().next().map(spans) else { return };
+        if count == 1 {
+            account.waiting.record(waited, 1);
+            account.total.record(took, 1);
             return;
         }
-        for (waited, took) in times.map(buckets) {
-            account.waiting.add(waited, 1);
-            account.total.add(took, 1);
-        }
+        let (waited_least, took_least) = times.clone().next_back().map_or((waited, took), spans);
+        account.waiting.record_falling([waited, waited_least], times.clone().map(|times| spans(times).0));
+        account.total.record_falling([took, took_least], times.map(|times| spans(times).1));
     }
 
     /// Counts bytes of room messages that a socket has taken.

@@ -7,7 +7,8 @@ use super::Account;
 use super::histogram::Histogram;
 use crate::id::ConnId;
 
-/// A distribution of times in a few numbers, each within 1.6 % but for the maximum, which is at most 3 % too high.
+/// A distribution of times in a few numbers, each within 1.6 % but for the maximum, which is at most 3 % too high; publications
+/// that were sent together may be counted in the bucket beside their own, and so be off by 3 % more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Quantiles {
     /// How many there are.
