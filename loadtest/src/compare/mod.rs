@@ -1,6 +1,6 @@
 //! `cargo loadtest compare`: Fanline beside its peers, in turns, as ratios with their spread.
 //!
-//! Every round starts each peer anew, pinned to one core, with the load pinned to another: A, B, A, B. A ratio is taken within
+//! Every round starts each peer anew, pinned to one core, with the load pinned to another: A, B, B, A. A ratio is taken within
 //! a round, so that a change of the machine's mood meets both of its sides. The load is a mode of this program in a
 //! process of its own, which refuses results that it was itself in the way of; such a round is repeated.
 
@@ -97,7 +97,7 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Box<dyn Error>> {
         println!("\n{}\n{}", case.title, table::case(&result));
         results.push(result);
     }
-    let rows = table::rows(&results);
+    let rows = table::rows(&results, |name| peers.iter().any(|peer| peer.name == name));
     println!("\n{}", table::numbers(&rows));
     let report =
         Report { command: command_line(), facts: host::facts(), entries, rows: &rows, results: &results };

@@ -29,7 +29,8 @@ pub(crate) struct Peer {
 /// How it comes here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
-    Ours,
+    /// With these arguments.
+    Ours(&'static [&'static str]),
     /// A binary of the peers' workspace, and the crate whose version is its own.
     Rust(&'static str, &'static str),
     Bun,
@@ -38,9 +39,15 @@ enum Kind {
     Nginx,
 }
 
-/// All of them; ours comes first in every round.
+/// All of them; ours comes first in every table.
 pub(crate) const PEERS: &[Peer] = &[
-    Peer { name: OURS, words: "this server", has_echo: true, kind: Kind::Ours },
+    Peer { name: OURS, words: "this server", has_echo: true, kind: Kind::Ours(&[]) },
+    Peer {
+        name: "unmeasured",
+        words: "this server with its ledger off: what measuring costs",
+        has_echo: true,
+        kind: Kind::Ours(&["--no-ledger"]),
+    },
     Peer {
         name: "bare",
         words: "an epoll loop without WebSocket work past the handshake: the practical limit",
@@ -106,7 +113,7 @@ impl Peer {
     /// In words, when it cannot be had on this machine.
     pub(crate) fn prepare(&'static self) -> Result<Ready, String> {
         let (program, script, version) = match self.kind {
-            Kind::Ours => {
+            Kind::Ours(_) => {
                 let binary = launch::locate_binary().map_err(|error| error.to_string())?;
                 let version = install::answer(Command::new(&binary).arg("--version"))?;
                 (binary, None, version)
@@ -121,7 +128,9 @@ impl Peer {
         };
         let files = script.iter().chain([&program]);
         let hashes = files.map(|file| install::hash(file)).collect::<Result<_, _>>()?;
-        let arguments = script.iter().map(|path| path.to_string_lossy().into_owned()).collect();
+        let own: &[&str] = if let Kind::Ours(arguments) = self.kind { arguments } else { &[] };
+        let script = script.iter().map(|path| path.to_string_lossy().into_owned());
+        let arguments = script.chain(own.iter().map(|argument| (*argument).to_owned())).collect();
         Ok(Ready { peer: self, version, hashes, program, arguments })
     }
 }

@@ -9,8 +9,9 @@ use std::error::Error;
 const SIZE: (u32, u32) = (760, 360);
 
 /// A colour for each peer, by its place in the table of peers.
-const COLOURS: [RGBColor; 10] = [
+const COLOURS: [RGBColor; 11] = [
     RGBColor(200, 30, 60),
+    RGBColor(240, 150, 160),
     RGBColor(40, 40, 40),
     RGBColor(150, 150, 150),
     RGBColor(31, 119, 180),

@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn the_page_has_everything_and_asks_nobody_for_more() {
         let results = sample();
-        let rows = rows(&results);
+        let rows = rows(&results, |_| true);
         let entry = Entry {
             name: "bare",
             words: "a loop",

@@ -57,14 +57,19 @@ impl CaseResult {
     }
 }
 
-/// Runs all rounds: A, B, A, B, so that a change of the machine's mood meets everybody.
+/// Runs all rounds: A, B, B, A, so that a change of the machine's mood meets everybody, and nobody is always the second.
 pub(crate) fn case(case: &'static Case, peers: &[Ready], plan: Plan) -> CaseResult {
     let able = |ready: &&Ready| ready.peer.has_echo || !case.needs_echo();
     let able: Vec<&Ready> = peers.iter().filter(able).collect();
     let rounds = able.iter().map(|ready| (ready.peer.name, Vec::new())).collect();
     let mut result = CaseResult { case, rounds, troubles: Vec::new(), commands: Vec::new() };
     for round in 1..=plan.rounds {
-        for (place, ready) in able.iter().enumerate() {
+        let mut places: Vec<usize> = (0..able.len()).collect();
+        if round % 2 == 0 {
+            places.reverse();
+        }
+        for place in places {
+            let ready = able[place];
             let outcome = if result.is_given_up(ready.peer.name) {
                 None
             } else {

@@ -33,10 +33,11 @@ impl Row {
     }
 }
 
-/// Every goal of every case that ran.
-pub(crate) fn rows(results: &[CaseResult]) -> Vec<Row> {
+/// Every goal of every case that ran, but for those beside a peer that nobody has asked for.
+pub(crate) fn rows(results: &[CaseResult], asked: impl Fn(&str) -> bool) -> Vec<Row> {
     let of_case = |result: &CaseResult| {
-        let rows = result.case.goals.iter().map(|&goal| Row {
+        let goals = result.case.goals.iter().filter(|goal| goal.peer().is_none_or(&asked));
+        let rows = goals.map(|&goal| Row {
             case: result.case.title,
             goal: goal.words(),
             seen: judge(goal, |peer| result.of(peer)),
@@ -109,9 +110,16 @@ mod tests {
 
     #[test]
     fn the_numbers_name_case_goal_sight_and_verdict() {
-        let text = numbers(&rows(&sample())).to_string();
+        let text = numbers(&rows(&sample(), |_| true)).to_string();
         assert!(text.contains("| CPU, µs: ≤ 1.03 × bare"), "{text}");
         assert!(text.contains("| 0.500 (0.500–0.500)") && text.contains("| met"), "{text}");
+    }
+
+    #[test]
+    fn what_nobody_asked_for_is_no_goal_and_what_could_not_be_had_is_not_measured() {
+        let rows = rows(&sample(), |peer| peer == "unmeasured");
+        let seen: Vec<(&str, &str)> = rows.iter().map(|row| (row.goal.as_str(), row.verdict())).collect();
+        assert_eq!(seen, [("CPU, µs: ≤ 1.03 × unmeasured", "–")]);
     }
 
     #[test]
