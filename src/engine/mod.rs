@@ -54,7 +54,7 @@ use crate::room::press::Press;
 use crate::room::publish::{NotPublished, Post, Published};
 use crate::room::rooms::Rooms;
 use crate::spare::Spares;
-use crate::timer::{Tick, Wheel, ms_between};
+use crate::timer::{Tick, Wheel};
 use crate::ws::deflate::{Deflater, Inflater};
 use crate::ws::message::Message;
 use addresses::Addresses;
@@ -298,11 +298,12 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     }
 
     fn set_time(&mut self, now: Instant) {
-        let ms = ms_between(self.start, now);
+        let ns = ns_between(self.start, now);
+        let ms = ns / 1_000_000;
         self.now = Tick::at_ms(ms);
         self.shared.now_ms = self.shared.start_ms + ms;
         self.shared.rooms.set_now(self.shared.now_ms);
-        self.shared.rooms.ledger_mut().begin_turn(ns_between(self.start, now));
+        self.shared.rooms.ledger_mut().begin_turn(ns);
     }
 
     /// Whether there is something to do that no readiness announces: then the next sleep is none.
