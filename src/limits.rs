@@ -1,7 +1,7 @@
 //! Every number that bounds something: unit, default, reason.
 //!
 //! A limit is a field of [`Limits`] and a row of [`Limits::TABLE`]; the row is what makes it a key of the
-//! configuration file, an environment variable, a flag and a line of the README.
+//! configuration file, an environment variable, a flag and a line of `docs/settings.md`.
 
 mod unit;
 

@@ -205,14 +205,61 @@ fn the_code_map_names_every_module_and_every_path_in_the_documents_exists() {
     let documents = files(".", &[".md"]);
     assert!(documents.len() > 10);
     for (name, text) in documents {
-        let folder = root().join(&name).parent().unwrap().to_owned();
-        for (at, _) in text.match_indices("](") {
-            let link = text[at + 2..].split([')', '#']).next().unwrap();
-            if !link.is_empty() && !link.contains("://") {
-                assert!(folder.join(link).exists(), "{name} leads to {link}, which is not there");
+        for link in links(&text) {
+            let (path, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = beside(&name, path);
+            assert!(target.exists(), "{name} leads to {link}, which is not there");
+            if !heading.is_empty() {
+                let page = fs::read_to_string(target).unwrap();
+                assert!(headings(&page).any(|known| known == heading), "{name}: {link} has no such heading");
             }
         }
     }
+}
+
+/// Where a page's links lead, but for those to other sites.
+fn links(page: &str) -> impl Iterator<Item = &str> {
+    let targets = page.match_indices("](").map(|(at, _)| page[at + 2..].split(')').next().unwrap());
+    targets.filter(|link| !link.contains("://"))
+}
+
+/// The file that a link in a page leads to; the page itself where the link is to one of its headings.
+fn beside(page: &str, path: &str) -> PathBuf {
+    let page = root().join(page);
+    if path.is_empty() { page } else { page.parent().unwrap().join(path) }
+}
+
+/// A page's headings as links name them: small letters, digits and dashes.
+fn headings(page: &str) -> impl Iterator<Item = String> {
+    let titles = page.lines().filter(|line| line.starts_with('#'));
+    titles.map(|line| {
+        let title = line.trim_start_matches('#').trim().to_lowercase();
+        let kept = title.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+        kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+    })
+}
+
+#[test]
+fn the_readme_leads_to_every_page_of_the_documents_and_each_says_for_whom_it_is() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let led_to: Vec<&str> = links(&readme).collect();
+    let pages = files("docs", &[".md"]);
+    assert!(pages.len() > 10);
+    for (name, page) in pages {
+        assert!(led_to.contains(&name.as_str()), "the README does not lead to {name}");
+        let mut begin = page.lines().filter(|line| !line.is_empty());
+        assert!(begin.next().unwrap().starts_with("# "), "{name} has no title");
+        assert!(begin.next().unwrap().starts_with("For who"), "{name} does not open with for whom it is");
+    }
+}
+
+#[test]
+fn the_readme_can_be_read_in_ten_minutes() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    // At two hundred words a minute, with what stands in tables to be looked at rather than read.
+    let prose = readme.lines().filter(|line| !line.starts_with('|'));
+    let words = prose.flat_map(str::split_whitespace).count();
+    assert!(words < 2000, "{words} words");
 }
 
 #[test]
@@ -350,11 +397,11 @@ fn every_row_has_a_test_named_after_it() {
 }
 
 #[test]
-fn the_readme_lists_every_limit_with_its_default() {
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+fn the_documents_list_every_limit_with_its_default() {
+    let page = fs::read_to_string(root().join("docs/settings.md")).unwrap();
     for limit in Limits::TABLE {
         let row = format!("| `{}` | {} | {} |", limit.name, limit.show(&Limits::default()), limit.reason);
-        assert!(readme.contains(&row), "the README lacks, or says otherwise:\n{row}");
+        assert!(page.contains(&row), "docs/settings.md lacks, or says otherwise:\n{row}");
     }
 }
 

@@ -644,13 +644,13 @@ mod tests {
     }
 
     #[test]
-    fn the_file_in_the_readme_is_good_and_names_what_a_restart_takes() {
-        let readme = include_str!("../../README.md");
-        let shown = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    fn the_file_in_the_documents_is_good_and_names_what_a_restart_takes() {
+        let page = include_str!("../../docs/settings.md");
+        let shown = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("public")).unwrap();
-        for name in ["cert.pem", "key.pem"] {
-            std::fs::write(folder.path().join(name), "").unwrap();
+        for name in ["cert.pem", "key.pem", "admin.token"] {
+            std::fs::write(folder.path().join(name), "0123456789abcdef").unwrap();
         }
         let settings = from_toml(shown, folder.path()).unwrap();
         let only_tls = shown.replacen("listen = [\"127.0.0.1:8080\", \"[::1]:8080\"]", "listen = []", 1);
@@ -660,7 +660,7 @@ mod tests {
         let plain = Route::defaults().remove(1);
         assert_eq!((&chat.pattern, chat.keep, chat.lag), (&plain.pattern, plain.keep, plain.lag));
         assert_eq!((prices.fixed_room().as_str(), prices.lag), ("stocks", crate::Lag::Latest));
-        let stays = readme.split("What stays until a restart").nth(1).unwrap().split("\n\n").next().unwrap();
+        let stays = page.split("What stays until a restart").nth(1).unwrap().split("\n\n").next().unwrap();
         for name in Limits::FIXED {
             assert!(stays.contains(&format!("`{name}`")), "{name}");
         }

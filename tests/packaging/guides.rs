@@ -1,9 +1,10 @@
-//! The guides in `docs`: every command in them is run, in its order, in a network of its own.
+//! The README and the pages in `docs`: every command in them is run, in its order, in a network of its own.
 //!
 //! A block of `sh` is run as it stands, and each of its commands has to succeed. A block of another language whose first
 //! line is a comment with a file's name becomes that file. `console` is for what needs a system of its own, and is listed
 //! below with its reason; Rust is compiled and run by the documentation's own tests.
 
+use std::collections::BTreeSet;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -35,6 +36,11 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("cargo loadtest compare --peer bare --rounds 3 --seconds 1", "as above"),
     ("systemctl enable --now fanline", "it needs systemd as process 1; the units are tested beside this"),
     ("systemctl enable --now fanline@{1..4}", "as above"),
+    ("fanline", "it is started in the next block"),
+    ("cargo loadtest compare --rounds 5 --seconds 2", "it takes an hour, and nine other servers"),
+    ("cargo loadtest push", "the harness has tests of its own; loadtest/verify.sh runs it in small"),
+    ("cargo test", "this is it"),
+    ("loadtest/verify.sh", "it runs this"),
 ];
 
 struct Block<'g> {
@@ -66,18 +72,23 @@ fn script(guide: &str) -> String {
          await() { for _ in {1..200}; do [ \"$(listening)\" -le \"$1\" ] || return 0; sleep 0.05; done; \
            [ -n \"${2:-}\" ] || { echo 'nothing listens' >&2; exit 1; }; }\n",
     );
+    let mut running = BTreeSet::new();
     for block in blocks(guide) {
         match block.language {
             "sh" => {
                 for line in block.lines {
-                    let starts = line.ends_with(" &");
-                    if starts {
+                    // The same command once more shares the ports of the first, or takes them over: it makes none.
+                    let adds = line.ends_with(" &") && running.insert(line);
+                    if adds {
                         script.push_str("__before=$(listening)\n");
                     }
                     script.push_str(line);
                     script.push('\n');
-                    if starts && !line.contains("--reuse-port") {
+                    if adds {
                         script.push_str("await \"$__before\"\n");
+                    }
+                    if line.starts_with("kill") {
+                        running.clear();
                     }
                 }
             }
@@ -103,9 +114,10 @@ fn script(guide: &str) -> String {
     script
 }
 
-/// Runs a guide's commands in an empty folder, where `fanline` is the one that was built for this test.
+/// Runs a page's commands in an empty folder, where `fanline` is the one that was built for this test.
 fn run(name: &str) {
-    let guide = std::fs::read_to_string(root().join("docs").join(name)).unwrap();
+    let folder = if name == "README.md" { root() } else { root().join("docs") };
+    let guide = std::fs::read_to_string(folder.join(name)).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let binary = Path::new(env!("CARGO_BIN_EXE_fanline")).parent().unwrap();
     let path = format!("{}:{}:/usr/sbin:/sbin", binary.display(), std::env::var("PATH").unwrap());
@@ -165,10 +177,65 @@ fn the_guide_to_moving_a_chat_holds() {
 }
 
 #[test]
-fn every_guide_is_run_here_or_has_nothing_to_run() {
+fn the_readme_holds() {
+    run("README.md");
+}
+
+#[test]
+fn the_page_on_settings_holds() {
+    run("settings.md");
+}
+
+#[test]
+fn the_page_on_who_may_do_what_holds() {
+    run("auth.md");
+}
+
+#[test]
+fn the_page_on_what_goes_over_the_wire_holds() {
+    run("protocol.md");
+}
+
+#[test]
+fn the_page_on_the_http_api_holds() {
+    run("http.md");
+}
+
+#[test]
+fn the_page_on_restarts_holds() {
+    run("restart.md");
+}
+
+#[test]
+fn the_page_on_the_backplane_holds() {
+    run("backplane.md");
+}
+
+#[test]
+fn the_page_on_channels_holds() {
+    run("channels.md");
+}
+
+#[test]
+fn the_page_on_looking_inside_holds() {
+    run("admin.md");
+}
+
+#[test]
+fn the_page_on_what_the_server_says_of_itself_holds() {
+    run("metrics.md");
+}
+
+#[test]
+fn the_page_on_recordings_holds() {
+    run("record.md");
+}
+
+#[test]
+fn every_page_is_run_here_or_has_nothing_to_run() {
     let source = include_str!("guides.rs");
-    for entry in std::fs::read_dir(root().join("docs")).unwrap() {
-        let path = entry.unwrap().path();
+    let pages = std::fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    for path in pages.chain([root().join("README.md")]) {
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
         let guide = std::fs::read_to_string(&path).unwrap();
         let is_run = source.contains(&format!("run(\"{name}\")"));
