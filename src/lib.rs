@@ -5,13 +5,9 @@
 //! log and leaves in one `send`; a slow reader is a cursor that lags, and costs nothing until the log has moved past
 //! it.
 //!
-//! ```text
-//!   bytes, now        events         publication            bytes
-//! socket ─► conn (http, ws) ─► handler ─► room log ─► walk / outbound ─► socket
-//! reactor   └──────────────────── engine ────────────────────────┘      reactor
-//! ```
+//! # A chat
 //!
-//! An application is a [`Handler`]; the rest of what one needs to know is [`Server`], [`Context`] and [`Handle`]:
+//! An application is a [`Handler`]. This one is whole:
 //!
 //! ```no_run
 //! use fanline::{Context, Handler, Message, Opening, Response, Server};
@@ -37,13 +33,63 @@
 //! }
 //! ```
 //!
+//! The server runs on the thread that calls [`Server::run`]. Other threads have a [`Handle`], as here, where a client
+//! (of the crate `tungstenite`) is sent what somebody else publishes in its room:
+//!
+//! ```
+//! # use fanline::{Context, Handler, Message, Opening, Response, Server};
+//! # struct Chat;
+//! # impl Handler for Chat {
+//! #     type State = String;
+//! #     fn open(&mut self, opening: &mut Opening<'_>) -> Result<String, Response> {
+//! #         let room = opening.request().path().to_owned();
+//! #         opening.join(&room).map_err(|error| Response::text(503, &error.to_string()))?;
+//! #         Ok(room)
+//! #     }
+//! #     fn message(&mut self, room: &mut String, ctx: &mut Context<'_>, message: Message<'_>) {
+//! #         ctx.publish(room, message);
+//! #     }
+//! # }
+//! let server = Server::builder().listen("127.0.0.1:0")?.bind(Chat)?; // port 0: any that is free
+//! let (handle, port) = (server.handle(), server.port());
+//! let thread = std::thread::spawn(move || server.run());
+//!
+//! let (mut client, _) = tungstenite::connect(format!("ws://127.0.0.1:{port}/lobby"))?;
+//! handle.publish("/lobby", "tea is ready")?;
+//! assert_eq!(client.read()?.to_text()?, "tea is ready");
+//!
+//! handle.shutdown();
+//! thread.join().expect("the server does not panic")?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What to know first
+//!
+//! * [`Server::builder`] says what a server is to be: where it listens, its [`Limits`], whose pages may connect
+//!   ([`OriginPolicy`]), TLS, a backplane.
+//! * [`Opening`] and [`Context`] are what a [`Handler`] can do while it is asked or told: join a room from where one left it
+//!   ([`Opening::join_as`], [`Start`], [`Position`]), say what a room keeps ([`Keep`]) and what becomes of slow members
+//!   ([`Lag`]), publish, send, close.
+//! * [`Exchange`] is a plain HTTP request, which [`Handler::http`] answers with a [`Reply`].
+//! * [`Handle`] does from other threads what may be done from there. [`Metrics`] and [`Snapshot`] are what is measured.
+//! * [`app::App`] is the binary's own handler, and [`auth::Gate`] decides who may do what there: they can be had, too.
+//!
+//! A handler is never called again from inside itself: publishing only appends, and everything is sent after it has
+//! returned. What a handler does, everybody waits for.
+//!
 //! # Reading the code
 //!
+//! ```text
+//!   bytes, now        events         publication            bytes
+//! socket ─► conn (http, ws) ─► handler ─► room log ─► walk / outbound ─► socket
+//! reactor   └──────────────────── engine ────────────────────────┘      reactor
+//! ```
+//!
 //! From the bytes inwards: [`ws`] (frames, messages, close, compression), [`http`] (heads, the upgrade, responses),
-//! [`proxy`] (whose client it is), [`conn`] (one connection's life), [`room`] (log, lane, cursors, the order of the walk), [`engine`] (handler and
-//! turn), [`reactor`] (the only I/O). Imports point down only; `tests/tidy.rs` holds the table. Everything above the
-//! reactor takes bytes and time as arguments. Every bound stands in [`limits`]; what is measured is counted in [`ledger`]
-//! and [`metrics`], and [`exposition`] shows it.
+//! [`proxy`] (whose client it is), [`conn`] (one connection's life), [`room`] (log, lane, cursors, the order of the walk),
+//! [`engine`] (handler and turn), [`reactor`] (the only I/O). Imports point down only; `tests/tidy.rs` holds the table.
+//! Everything above the reactor takes bytes and time as arguments. Every bound stands in [`limits`]; what is measured is
+//! counted in [`ledger`] and [`metrics`], and [`exposition`] shows it.
 #![forbid(unsafe_code)]
 
 pub mod app;

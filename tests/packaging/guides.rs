@@ -34,6 +34,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("cargo loadtest nodes --seconds 2 --warmup 0.5", "as above; loadtest/verify.sh runs it in small"),
     ("cargo loadtest idle", "as above; loadtest/verify.sh runs it"),
     ("cargo loadtest compare --peer bare --rounds 3 --seconds 1", "as above"),
+    ("cargo loadtest push --ways websocket,long-poll", "as above"),
     ("systemctl enable --now fanline", "it needs systemd as process 1; the units are tested beside this"),
     ("systemctl enable --now fanline@{1..4}", "as above"),
     ("fanline", "it is started in the next block"),
