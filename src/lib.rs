@@ -68,7 +68,7 @@
 //! * [`Server::builder`] says what a server is to be: where it listens, its [`Limits`], whose pages may connect
 //!   ([`OriginPolicy`]), TLS, a backplane.
 //! * [`Opening`] and [`Context`] are what a [`Handler`] can do while it is asked or told: join a room from where one left it
-//!   ([`Opening::join_as`], [`Start`], [`Position`]), say what a room keeps ([`Keep`]) and what becomes of slow members
+//!   ([`Context::join_as`], [`Start`], [`Position`]), say what a room keeps ([`Keep`]) and what becomes of slow members
 //!   ([`Lag`]), publish, send, close.
 //! * [`Exchange`] is a plain HTTP request, which [`Handler::http`] answers with a [`Reply`].
 //! * [`Handle`] does from other threads what may be done from there. [`Metrics`] and [`Snapshot`] are what is measured.
