@@ -249,7 +249,10 @@ fn the_readme_leads_to_every_page_of_the_documents_and_each_says_for_whom_it_is(
         assert!(led_to.contains(&name.as_str()), "the README does not lead to {name}");
         let mut begin = page.lines().filter(|line| !line.is_empty());
         assert!(begin.next().unwrap().starts_with("# "), "{name} has no title");
-        assert!(begin.next().unwrap().starts_with("For who"), "{name} does not open with for whom it is");
+        assert!(
+            begin.next().unwrap().starts_with("For anyone who"),
+            "{name} does not open with for whom it is"
+        );
     }
 }
 
