@@ -37,6 +37,11 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("cargo loadtest push --ways websocket,long-poll", "as above"),
     ("systemctl enable --now fanline", "it needs systemd as process 1; the units are tested beside this"),
     ("systemctl enable --now fanline@{1..4}", "as above"),
+    ("podman build -f examples/Containerfile -t fanline .", "the file is tested beside this"),
+    (
+        "podman run --rm -p 8080:8080 -v ./fanline.toml:/etc/fanline/fanline.toml:ro fanline --config /etc/fanline/fanline.toml",
+        "as above",
+    ),
     ("fanline", "it is started in the next block"),
     ("cargo loadtest compare --rounds 5 --seconds 2", "it takes an hour, and nine other servers"),
     ("cargo loadtest push", "the harness has tests of its own; loadtest/verify.sh runs it in small"),
