@@ -231,7 +231,9 @@ fn beside(page: &str, path: &str) -> PathBuf {
 
 /// A page's headings as links name them: small letters, digits and dashes.
 fn headings(page: &str) -> impl Iterator<Item = String> {
-    let titles = page.lines().filter(|line| line.starts_with('#'));
+    // What stands between two fences is no page's own: a comment of a shell begins with the same sign.
+    let prose = page.split("```").step_by(2);
+    let titles = prose.flat_map(str::lines).filter(|line| line.starts_with('#'));
     titles.map(|line| {
         let title = line.trim_start_matches('#').trim().to_lowercase();
         let kept = title.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
