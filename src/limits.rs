@@ -220,6 +220,8 @@ limits! {
         "Classes of rooms, such as routes, whose deliveries are measured each by itself, at about 32 KiB; further ones are one.";
     turn_budget: Time = 100,
         "Length of a turn of the loop above which a line on stderr says what it did, at most one a second.";
+    slow_turns_max: Count = 16,
+        "The latest such turns that are remembered, each with what took the time and for whom, as `fanline top` shows them.";
     ready_lag_max: Time = 1_000,
         "Length of a turn above which the server is not ready for a while: who comes would wait as long.";
     ready_lag_age: Time = 10_000,

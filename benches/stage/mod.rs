@@ -71,7 +71,7 @@ impl Stage {
             self.now = Instant::now();
             self.engine.begin_turn(self.now);
             self.engine.turn(self.now);
-            assert!(self.engine.end_turn().is_none_or(|overrun| !overrun.took.is_zero()));
+            assert!(self.engine.end_turn().is_none_or(|overrun| !overrun.turn.took.is_zero()));
             self.engine.has_work()
         } {}
     }

@@ -97,7 +97,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         is_meant.then_some(id)
     }
 
-    fn identity(&self, id: ConnId) -> Identity {
+    pub(super) fn identity(&self, id: ConnId) -> Identity {
         let Some(peer) = self.peers.get(id.slot()) else { return Identity::default() };
         match (&peer.state, peer.conn.reader()) {
             (Some(state), _) => self.handler.identity(state),
@@ -142,6 +142,11 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         self.answer_waiting(asker, Asked::Surveyed);
     }
 
+    /// Where the application has put a connection, if it says.
+    pub(super) fn route(&self, peer: &Peer<T, H::State>) -> Option<String> {
+        peer.state.as_ref().and_then(|state| self.handler.route(state))
+    }
+
     fn peer_info(&self, id: ConnId) -> Option<PeerInfo> {
         let peer = self.peers.get(id.slot()).filter(|peer| peer.id == id)?;
         let rooms = &self.shared.rooms;
@@ -154,7 +159,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             stage: peer.conn.stage(),
             is_admin: peer.is_admin,
             identity: self.identity(id),
-            route: peer.state.as_ref().and_then(|state| self.handler.route(state)),
+            route: self.route(peer),
             rooms: (names.take(Self::ROOMS_NAMED).collect(), peer.memberships.len()),
             owed: measured(Order::Bytes),
             lag: measured(Order::Lag),

@@ -3,10 +3,12 @@
 use std::time::Instant;
 
 use super::handler::Handler;
+use super::notable::address;
 use super::{Engine, Shared, Transport};
 use crate::id::ConnId;
 use crate::ledger::Clock;
-use crate::ledger::health::{Counts, Overrun};
+use crate::ledger::health::Counts;
+use crate::ledger::slow::{Overrun, Whose};
 use crate::ledger::snapshot::{Readings, Snapshot};
 
 impl Shared {
@@ -53,6 +55,8 @@ impl Shared {
             classes: ledger.classes(),
             rooms: self.rooms.busiest(),
             health,
+            slow_turns: ledger.health.slow.latest(),
+            slow_counts: ledger.health.slow.counts(),
         }
     }
 
@@ -102,8 +106,28 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         if !ledger.health.end_turn(turn, &self.shared.rules.limits) {
             return None;
         }
+        self.overran(turn)
+    }
+
+    /// A turn was too long: remembers it, with whose input took the longest.
+    #[cold]
+    fn overran(&mut self, turn: (u64, u64)) -> Option<Overrun> {
+        // Who is ready when the next turn begins has waited for this one, and is counted then.
+        self.has_been_busy = true;
         let counts = self.shared.counts();
-        self.shared.rooms.ledger_mut().health.overrun(turn, counts)
+        let longest = self.shared.rooms.ledger().health.longest_in_turn();
+        let whose = longest.map(|handling| self.whose(handling.conn)).unwrap_or_default();
+        let at_ms = self.shared.now_ms + turn.1.saturating_sub(turn.0) / 1_000_000;
+        let health = &mut self.shared.rooms.ledger_mut().health;
+        health.overrun(turn, counts, (at_ms, whose), &self.shared.rules.limits)
+    }
+
+    /// Whose connection it is; one that has ended meanwhile is nobody's.
+    fn whose(&self, id: ConnId) -> Whose {
+        let Some(peer) = self.peers.get(id.slot()).filter(|peer| peer.id == id) else {
+            return Whose::default();
+        };
+        Whose { route: self.route(peer), user: self.identity(id).user, address: Some(address(peer)) }
     }
 
     /// Says how many wait at the listeners, and whether one of them takes in nobody for a while.
@@ -116,7 +140,11 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     pub(super) fn begin_to_read(&mut self) -> u64 {
         let was_busy = std::mem::take(&mut self.has_been_busy) || self.shared.is_linked();
         let ledger = self.shared.rooms.ledger_mut();
-        if was_busy { ledger.tick() } else { ledger.now_ns() }
+        if was_busy {
+            ledger.health.resumed(self.readable.len());
+            return ledger.tick();
+        }
+        ledger.now_ns()
     }
 
     /// What the ledger knows.

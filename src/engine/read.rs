@@ -54,7 +54,8 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         let ceiling = self.ceiling();
         let mut to_inflate = self.shared.rules.limits.inflate_budget;
         let mut later = Vec::new();
-        let mut began_ns = self.begin_to_read();
+        let first_ns = self.begin_to_read();
+        let mut began_ns = first_ns;
         for _ in 0..self.readable.len() {
             if self.shared.metrics.memory.total() > ceiling {
                 break;
@@ -70,6 +71,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             to_inflate = to_inflate.saturating_sub(self.read_peer(id));
             began_ns = self.shared.handled(id, began_ns, calls);
         }
+        self.shared.rooms.ledger_mut().health.has_read(first_ns, began_ns);
         // They come first in the next turn, in the order in which they have waited.
         for id in later.into_iter().rev() {
             self.readable.push_front(id);

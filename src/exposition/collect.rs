@@ -12,7 +12,8 @@ use prometheus_client::registry::Unit;
 use super::counters::ROWS;
 use crate::engine::Exchange;
 use crate::ledger::histogram::Histogram;
-use crate::ledger::snapshot::{Quantiles, Readings};
+use crate::ledger::slow::SlowCount;
+use crate::ledger::snapshot::{Quantiles, Readings, Snapshot};
 use crate::metrics::memory::Class;
 
 /// The edges of the histograms: a third of a decade apart, from what a send takes to what nobody waits for.
@@ -154,15 +155,32 @@ impl Collected {
         let help = "The longest turn of the loop lately.";
         let mut lag = page.0.encode_descriptor("loop_lag", help, Some(&Unit::Seconds), MetricType::Gauge)?;
         lag.encode_gauge(&health.lag.as_secs_f64())?;
-        page.counters(
-            "loop_overruns",
-            "Turns longer than turn_budget.",
-            [(None, health.overruns)].into_iter(),
-        )?;
+        self.encode_slow_turns(page)?;
         let parts = self.readings.parts.iter().map(|(part, times)| ([("part", *part)], times));
         let help =
             "How long turns of the loop take, one connection's input in them, and who is ready waits for it.";
         page.histograms("loop", help, parts)
+    }
+}
+
+impl Collected {
+    fn encode_slow_turns(&self, page: &mut Page<'_>) -> Result<(), Error> {
+        let Snapshot { slow_turns, slow_counts, health, .. } = &self.readings.snapshot;
+        let help = "Turns longer than turn_budget, by what took the time, and by the route where that was a connection's input.";
+        let mut family = page.0.encode_descriptor("loop_overruns", help, None, MetricType::Counter)?;
+        for SlowCount { cause, route, count } in slow_counts {
+            let labels = [("cause", cause.name()), ("route", &**route)];
+            write_count(&mut family.encode_family(&labels)?, *count)?;
+        }
+        // While there has been one a short time ago: a name for each connection would be many.
+        let mut by_input = slow_turns.iter().filter_map(|turn| Some((turn, turn.culprit()?)));
+        let latest = by_input.find(|(_, culprit)| Some(**culprit) == health.longest);
+        let longest = latest.map(|(turn, culprit)| {
+            let route = turn.whose.route.clone().unwrap_or_default();
+            ([("conn", culprit.conn.short()), ("route", route)], culprit.took.as_secs_f64())
+        });
+        let help = "The longest input of a connection lately, with the handler's calls for it, where it made a turn longer than turn_budget.";
+        page.gauges("loop_longest_input", help, Some(&Unit::Seconds), longest.into_iter())
     }
 }
 

@@ -1,7 +1,8 @@
 //! Everything that is measured, as text that Prometheus reads: OpenMetrics 1.0, or its own older format.
 //!
 //! An answer's size is bounded: labels are the stages, the outcomes, and the classes of rooms, of which there are at most
-//! `ledger_classes_max`. Rooms, connections and users are no labels; the ledger's snapshot has the busiest of them.
+//! `ledger_classes_max`. Rooms and users are no labels, nor are connections but for one, whose input made a turn slow a
+//! moment ago; the ledger's snapshot has the busiest of them.
 
 mod collect;
 mod counters;

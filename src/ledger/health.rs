@@ -1,15 +1,15 @@
 //! How the loop is: how long turns take, what in them takes long, and how long who is ready waits to be read.
 
-use std::fmt;
 use std::time::Duration;
 
 use super::histogram::Histogram;
+use super::slow::{Cause, Overrun, SlowTurn, SlowTurns, Whose};
 use super::snapshot::{Handling, LoopHealth};
 use crate::id::ConnId;
 use crate::limits::Limits;
 
 /// What has been counted since the server began, of which a turn's part is a difference.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Calls of the handler for messages and requests.
     pub calls: u64,
@@ -21,36 +21,6 @@ pub struct Counts {
     pub bytes_in: u64,
     /// Connections accepted.
     pub accepts: u64,
-}
-
-/// A turn that was longer than `turn_budget`, and what it did.
-#[derive(Clone, Copy, Debug)]
-pub struct Overrun {
-    /// How long it took.
-    pub took: Duration,
-    /// Connections read.
-    pub reads: u64,
-    /// What it did.
-    pub did: Counts,
-    /// Whose input took the longest.
-    pub longest: Option<Handling>,
-    /// Turns like it of which nothing was said.
-    pub unsaid: u64,
-}
-
-impl fmt::Display for Overrun {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { took, reads, did, longest, unsaid } = self;
-        write!(f, "a turn took {took:.1?}: {reads} reads of {} bytes, {} calls", did.bytes_in, did.calls)?;
-        if let Some(Handling { conn, took, calls }) = longest {
-            write!(f, ", the longest input {conn} with {took:.1?} for {calls}")?;
-        }
-        write!(f, "; {} deliveries of {} bytes, {} accepted", did.deliveries, did.bytes_out, did.accepts)?;
-        match unsaid {
-            0 => Ok(()),
-            unsaid => write!(f, "; {unsaid} more such turns before it"),
-        }
-    }
 }
 
 #[derive(Debug, Default)]
@@ -103,6 +73,10 @@ pub struct Health {
     /// In this turn.
     longest: Longest,
     before: Counts,
+    /// When the first connection's read began in this turn, and the last one's ended.
+    reading_ns: (u64, u64),
+    /// The last turns that were too long.
+    pub slow: SlowTurns,
     /// Of this stretch of `ready_lag_age`, and of the one before.
     recent: [Longest; 2],
     stretch_ns: u64,
@@ -126,6 +100,7 @@ impl Health {
     /// A turn begins.
     pub fn begin_turn(&mut self, counts: Counts) {
         (self.before, self.reads, self.longest) = (counts, 0, Longest::default());
+        self.reading_ns = (0, 0);
     }
 
     /// One connection's input has been handled: its read began at `began_ns`, in a turn that began at `turn_ns`.
@@ -137,6 +112,22 @@ impl Health {
         times.delay.record(began_ns.saturating_sub(turn_ns), 1);
         times.handling.record(took_ns, 1);
         self.longest.note(Handled { conn, took_ns, calls });
+    }
+
+    /// Every connection that was ready has been read, from the first one's beginning to the last one's end.
+    #[inline]
+    pub fn has_read(&mut self, began_ns: u64, now_ns: u64) {
+        self.reading_ns = (began_ns, now_ns);
+    }
+
+    /// Connections are about to be read, so many of them, after a turn that was too long.
+    pub fn resumed(&mut self, ready: usize) {
+        self.slow.resumed(ready);
+    }
+
+    /// Whose input has taken the longest in this turn.
+    pub fn longest_in_turn(&self) -> Option<Handling> {
+        self.longest.handled.map(Handling::from)
     }
 
     /// The backplane has answered a publication, as a sample.
@@ -158,15 +149,17 @@ impl Health {
         took_ns > limits.turn_budget.as_nanos() as u64
     }
 
-    /// A turn was too long; what is to be said about it, if it is not too early for that.
+    /// A turn was too long, which was over at `at_ms` since 1970; what is to be said about it, if it is not too early for
+    /// that.
     #[cold]
-    pub fn overrun(&mut self, (turn_ns, now_ns): (u64, u64), counts: Counts) -> Option<Overrun> {
+    pub fn overrun(
+        &mut self,
+        (turn_ns, now_ns): (u64, u64),
+        counts: Counts,
+        (at_ms, whose): (u64, Whose),
+        limits: &Limits,
+    ) -> Option<Overrun> {
         self.overruns += 1;
-        if self.said_ns.is_some_and(|said_ns| now_ns < said_ns + Self::SILENCE_NS) {
-            self.unsaid += 1;
-            return None;
-        }
-        self.said_ns = Some(now_ns);
         let before = self.before;
         let did = Counts {
             calls: counts.calls - before.calls,
@@ -175,10 +168,37 @@ impl Health {
             bytes_in: counts.bytes_in - before.bytes_in,
             accepts: counts.accepts - before.accepts,
         };
-        let unsaid = std::mem::take(&mut self.unsaid);
-        let took = Duration::from_nanos(now_ns.saturating_sub(turn_ns));
-        let longest = self.longest.handled.map(Handling::from);
-        Some(Overrun { took, reads: self.reads, did, longest, unsaid })
+        let (took, longest) = (Duration::from_nanos(now_ns.saturating_sub(turn_ns)), self.longest_in_turn());
+        let (cause, reads) = (self.cause((turn_ns, now_ns)), self.reads);
+        let turn = SlowTurn { at_ms, took, cause, reads, did, longest, whose, held_up: None };
+        self.slow.note(turn.clone(), limits);
+        if self.said_ns.is_some_and(|said_ns| now_ns < said_ns + Self::SILENCE_NS) {
+            self.unsaid += 1;
+            return None;
+        }
+        self.said_ns = Some(now_ns);
+        Some(Overrun { turn, unsaid: std::mem::take(&mut self.unsaid) })
+    }
+
+    /// What has taken most of a turn's time.
+    fn cause(&self, (turn_ns, now_ns): (u64, u64)) -> Cause {
+        let began_ns = self.reading_ns.0.max(turn_ns);
+        let ended_ns = self.reading_ns.1.max(began_ns);
+        let (outside, reading, sending) =
+            (began_ns - turn_ns, ended_ns - began_ns, now_ns.saturating_sub(ended_ns));
+        let longest = self.longest.handled.map_or(0, |longest| longest.took_ns);
+        match () {
+            () if self.times.is_none() => Cause::Unknown,
+            () if reading < outside.max(sending) => {
+                if outside > sending {
+                    Cause::Outside
+                } else {
+                    Cause::Sending
+                }
+            }
+            () if longest >= reading / 2 => Cause::Input,
+            () => Cause::Inputs,
+        }
     }
 
     /// What is long ago does not count any more.
@@ -228,5 +248,37 @@ impl Health {
         let times = self.times.iter();
         times
             .flat_map(|times| [("turn", &times.turn), ("handling", &times.handling), ("delay", &times.delay)])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The cause of a turn of 200 ms in which reading began and ended then, and the longest input took so long.
+    fn cause_of(reading_ms: (u64, u64), longest_ms: u64) -> Cause {
+        let ns = |ms: u64| ms * 1_000_000;
+        let mut health = Health::default();
+        health.turn_on();
+        health.begin_turn(Counts::default());
+        let began_ns = ns(1000 + reading_ms.0);
+        health.handled(ConnId::new(1, 1), (ns(1000), began_ns, began_ns + ns(longest_ms)), 1);
+        health.has_read(began_ns, ns(1000 + reading_ms.1));
+        let limits = Limits::default();
+        let turn = (ns(1000), ns(1200));
+        assert!(health.end_turn(turn, &limits));
+        health.overrun(turn, Counts::default(), (0, Whose::default()), &limits).unwrap().turn.cause
+    }
+
+    #[test]
+    fn what_took_the_most_time_is_the_cause() {
+        assert_eq!(cause_of((0, 190), 180), Cause::Input);
+        assert_eq!(cause_of((0, 190), 20), Cause::Inputs);
+        assert_eq!(cause_of((150, 190), 40), Cause::Outside);
+        assert_eq!(cause_of((10, 20), 10), Cause::Sending);
+        let mut off = Health::default();
+        off.begin_turn(Counts::default());
+        let overrun = off.overrun((0, 1), Counts::default(), (0, Whose::default()), &Limits::default());
+        assert_eq!(overrun.unwrap().turn.cause, Cause::Unknown);
     }
 }

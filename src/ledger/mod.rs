@@ -8,6 +8,7 @@
 pub mod busy;
 pub mod health;
 pub mod histogram;
+pub mod slow;
 pub mod snapshot;
 
 use std::sync::Arc;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Account;
 use super::histogram::Histogram;
+use super::slow::{SlowCount, SlowTurn};
 use crate::id::ConnId;
 
 /// A distribution of times in a few numbers, each within 1.6 % but for the maximum, which is at most 3 % too high; publications
@@ -177,6 +178,10 @@ pub struct Snapshot {
     pub rooms: Vec<BusyRoom>,
     /// How the loop is.
     pub health: LoopHealth,
+    /// The last turns that were longer than `turn_budget`, the newest first; at most `slow_turns_max`.
+    pub slow_turns: Vec<SlowTurn>,
+    /// How many of those there were, by cause and route.
+    pub slow_counts: Vec<SlowCount>,
 }
 
 /// Everything that the ledger knows, with its histograms: for whoever shows all of it.

@@ -47,8 +47,8 @@ pub use sockets::{Passed, Sockets};
 use takeover::Door;
 use tls::{Identity, TlsFiles};
 use token::Source;
-use words::complain;
 pub use words::say;
+use words::{complain, say_overrun};
 
 /// A poller, its listeners, and the engine they drive.
 pub struct Reactor<H: Handler> {
@@ -265,7 +265,7 @@ impl<H: Handler> Reactor<H> {
             }
             self.look_at_door(now);
             if let Some(overrun) = self.engine.end_turn() {
-                warn!("{overrun}");
+                say_overrun(&overrun);
             }
             self.keep_recording();
         }

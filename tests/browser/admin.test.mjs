@@ -112,9 +112,10 @@ describe("the live page", { timeout: 10 * TEST_MS }, () => {
   });
 
   it("goes on after the server has gone and come back, and says so meanwhile", async () => {
-    const own = await Fanline.start({ flags: ["--admin-listen", "127.0.0.1:0"] });
+    const own = await Fanline.start({ flags: ["--admin-listen", "127.0.0.1:0", "--turn-budget", "0ms"] });
     const page = await open(`${own.admin}/admin`);
     await untilSaid(page, "live");
+    await until(page, "a slow turn", () => /; the last of those was .+ ago and took .+s, most of it in (handler|input|many inputs|outside|sending)/.test(document.getElementById("loop-note").textContent));
     const { port } = new URL(own.admin);
     await own.kill();
     await untilSaid(page, "tries again");

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use fanline::app::{App, Mode, Pattern, Route};
+use fanline::ledger::slow::Cause;
 use fanline::ledger::snapshot::Outcomes;
 use fanline::{
     Context, Exchange, Handler, Keep, Lag, Limits, Message, Opening, Refusal, Reply, Response, Snapshot,
@@ -218,6 +219,10 @@ impl Handler for Slow {
         ctx.publish(room, message);
         take_time(millis(message.as_text().unwrap().parse().unwrap()));
     }
+
+    fn route(&self, room: &String) -> Option<String> {
+        Some(format!("/{room}"))
+    }
 }
 
 fn slow_world(limits: Limits) -> World<Slow> {
@@ -275,6 +280,48 @@ fn a_turn_over_its_budget_is_told_with_what_it_did_and_not_too_often() {
     world.send_text(b, "200");
     assert!(whole_turn(&mut world).unwrap().ends_with("3 more such turns before it"));
     assert_eq!(world.engine.ledger().health.overruns, 5);
+}
+
+#[test]
+fn row_21_of_part_2_a_slow_turn_is_remembered_with_what_took_the_time_for_whom_and_who_waited() {
+    let mut world = slow_world(Limits::default());
+    let (a, b, c) = (world.open("/x"), world.open("/y"), world.open("/z"));
+    world.send_text(a, "150");
+    whole_turn(&mut world);
+    // These came meanwhile.
+    world.send_text(b, "60");
+    world.send_text(c, "60");
+    assert_eq!(world.engine.ledger().slow_turns[0].held_up, None, "nobody has looked yet");
+    whole_turn(&mut world);
+    let latest = world.engine.ledger().slow_turns;
+    let [many, one] = &latest[..] else { panic!("{latest:?}") };
+    assert_eq!((one.cause, one.took, one.held_up), (Cause::Input, millis(150), Some(2)));
+    let culprit = one.culprit().unwrap();
+    assert_eq!((culprit.conn, culprit.took, culprit.calls), (world.clients[a].id, millis(150), 1));
+    assert_eq!(one.whose.route.as_deref(), Some("/x"));
+    assert!(one.whose.address.is_some() && one.at_ms > 0, "{one:?}");
+    // Half of the time is one's, so it is not said to be many's.
+    assert_eq!((many.cause, many.reads, many.took), (Cause::Input, 2, millis(120)));
+    for member in [a, b, c] {
+        world.send_text(member, "60");
+    }
+    whole_turn(&mut world);
+    let latest = &world.engine.ledger().slow_turns[0];
+    assert_eq!((latest.cause, latest.reads, latest.culprit()), (Cause::Inputs, 3, None));
+    let shown = scrape(&mut world, "");
+    for line in [
+        "fanline_loop_overruns_total{cause=\"input\",route=\"/x\"} 1".to_owned(),
+        "fanline_loop_overruns_total{cause=\"inputs\",route=\"\"} 1".to_owned(),
+        "fanline_loop_overruns_total{cause=\"sending\",route=\"\"} 0".to_owned(),
+        format!("fanline_loop_longest_input_seconds{{conn=\"{}\",route=\"/x\"}} 0.15", culprit.conn.short()),
+    ] {
+        assert!(shown.lines().any(|have| have == line), "{line} is not in\n{shown}");
+    }
+    // A while later no connection is named any more, and the turns are still counted.
+    take_time(Duration::from_secs(30));
+    whole_turn(&mut world);
+    let shown = scrape(&mut world, "");
+    assert!(!shown.contains("conn=") && shown.contains("{cause=\"input\",route=\"/x\"} 1"), "{shown}");
 }
 
 #[test]
@@ -448,7 +495,7 @@ fn names_in(text: &str) -> BTreeSet<String> {
 fn everything_shown() -> String {
     let mut world = slow_world(Limits::default());
     let member = world.open("/room");
-    world.send_text(member, "1");
+    world.send_text(member, "150");
     whole_turn(&mut world);
     let url = fanline::backplane::url::Url::parse("redis://127.0.0.1:1").unwrap();
     let target = fanline::backplane::Target { url, prefix: "x:".into(), protocol: Default::default() };

@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use crate::Snapshot;
-use crate::ledger::snapshot::{LoopHealth, Outcomes, Quantiles, Stages};
+use crate::ledger::slow::SlowTurn;
+use crate::ledger::snapshot::{Outcomes, Quantiles, Stages};
 
 /// Everything that the ledger knows.
 pub(super) fn snapshot(snapshot: &Snapshot) -> Value {
@@ -37,7 +38,7 @@ pub(super) fn snapshot(snapshot: &Snapshot) -> Value {
         },
         "classes": classes.collect::<Vec<_>>(),
         "rooms": rooms.collect::<Vec<_>>(),
-        "loop": health(&snapshot.health),
+        "loop": health(snapshot),
     })
 }
 
@@ -71,7 +72,11 @@ fn outcomes(of: &Outcomes) -> Value {
     Map::from_iter([("owed".to_owned(), json!(of.owed))].into_iter().chain(ends)).into()
 }
 
-fn health(of: &LoopHealth) -> Value {
+fn health(snapshot: &Snapshot) -> Value {
+    let of = &snapshot.health;
+    let counts = snapshot.slow_counts.iter().filter(|known| known.count > 0);
+    let counts = counts
+        .map(|known| json!({ "cause": known.cause.name(), "route": &*known.route, "count": known.count }));
     let longest = of.longest.map(|longest| {
         json!({ "conn": longest.conn.short(), "took_us": micros(longest.took), "calls": longest.calls })
     });
@@ -83,7 +88,30 @@ fn health(of: &LoopHealth) -> Value {
         "lag_us": micros(of.lag),
         "longest": longest,
         "overruns": of.overruns,
+        "overruns_by": counts.collect::<Vec<_>>(),
+        "slow_turns": snapshot.slow_turns.iter().map(slow_turn).collect::<Vec<_>>(),
         "accept_backlog": of.accept_backlog,
         "accepting": of.is_accepting,
+    })
+}
+
+/// A turn above `turn_budget`: whose input took the longest is told in any case, and `cause` says whether that was it.
+fn slow_turn(turn: &SlowTurn) -> Value {
+    let longest = turn.longest.as_ref();
+    json!({
+        "at_ms": turn.at_ms,
+        "took_us": micros(turn.took),
+        "cause": turn.cause.name(),
+        "conn": longest.map(|handling| handling.conn.short()),
+        "input_us": longest.map(|handling| micros(handling.took)),
+        "input_calls": longest.map(|handling| handling.calls),
+        "route": turn.whose.route,
+        "user": turn.whose.user.as_deref(),
+        "address": turn.whose.address,
+        "reads": turn.reads,
+        "calls": turn.did.calls,
+        "deliveries": turn.did.deliveries,
+        "accepted": turn.did.accepts,
+        "held_up": turn.held_up,
     })
 }

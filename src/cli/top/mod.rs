@@ -2,6 +2,7 @@
 
 #[cfg(feature = "top")]
 mod screen;
+mod turns;
 
 use std::time::Duration;
 
@@ -72,6 +73,7 @@ fn plain_text(before: &Value, look: &Look) -> String {
         let said: Vec<String> = figures.iter().map(|(name, value)| format!("{name} {value}")).collect();
         out += &format!("{group:<12}{}\n", said.join("   "));
     }
+    out += &turns::table_of(&look.status);
     for (name, table) in [("rooms", show_rooms(&look.rooms)), ("peers", show_peers(&look.peers))] {
         let is_empty = if name == "rooms" { look.rooms.is_empty() } else { look.peers.is_empty() };
         out += &if is_empty { format!("\nno {name}\n") } else { format!("\n{table}") };
@@ -188,6 +190,7 @@ fn ledger(now: &Value) -> Vec<(&'static str, Vec<(&'static str, String)>)> {
         turns.push(("longest input", format!("{} by {conn}", shown(&health["longest"], "took_us"))));
     }
     rows.push(("loop", turns));
+    rows.extend(turns::last_of(now));
     if number(&health["answer"]["count"]) > 0 {
         let round = [("p50", "p50_us"), ("p99", "p99_us"), ("max", "max_us")];
         rows.push(("backplane", round.map(|(name, key)| (name, shown(&health["answer"], key))).to_vec()));
