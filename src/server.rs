@@ -158,6 +158,15 @@ impl Builder {
         Ok(self.listen_on(Listen { is_tls: true, ..Listen::plain(address.try_into()?) }))
     }
 
+    /// Listens on an address for those who run the server, whose connections have places of their own; what is to be had there
+    /// is the handler's to say, such as [`Administered`](crate::app::Administered).
+    ///
+    /// # Errors
+    /// Where the address cannot be resolved.
+    pub fn listen_admin(self, address: impl TryInto<Address, Error = io::Error>) -> io::Result<Self> {
+        Ok(self.listen_on(Listen { is_admin: true, ..Listen::plain(address.try_into()?) }))
+    }
+
     /// Listens on an address that only proxies reach: every connection begins with a PROXY header, of either version,
     /// which names the client. One that does not is dropped, and so is one from elsewhere than
     /// [`Builder::trusted_proxies`] where those are set.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::route::Route;
+use super::route::{Filled, Route};
 use super::{App, key, presence};
 use crate::auth::{Right, Visitor};
 use crate::{Exchange, Message, NotPublished, Position, Published, Refusal, Reply, Request, Response, Start};
@@ -85,7 +85,7 @@ impl App {
             (Target::List, true) => list(exchange, &visitor),
             (Target::Info(room), true) => presence::info(exchange, room, self.route_of(room).ok(), &visitor),
             (Target::Presence(room), true) => presence::users(exchange, room, &visitor),
-            (Target::Messages(room), true) => messages(exchange, room, self.route_of(room)?, &visitor),
+            (Target::Messages(room), true) => messages(exchange, room, Some(self.route_of(room)?), &visitor),
             (Target::Events(room), true) => {
                 let route = self.route_of(room)?;
                 visitor.check(Right::Join, room)?;
@@ -100,7 +100,7 @@ impl App {
             (Target::Messages(room), false) if request.method() == "POST" => {
                 let route = self.route_of(room)?;
                 visitor.check(Right::Publish, room)?;
-                post(exchange, room, route, &visitor)
+                post(exchange, room, Some(route), &visitor)
             }
             (Target::Messages(_), false) => Err(Refusal::MethodNotAllowed("GET, HEAD, POST")),
             (Target::List | Target::Info(_) | Target::Presence(_) | Target::Events(_), false) => {
@@ -149,17 +149,17 @@ fn list(exchange: &mut Exchange<'_>, visitor: &Visitor) -> Result<Reply, Refusal
 pub(super) fn messages(
     exchange: &mut Exchange<'_>,
     room: &str,
-    route: &Route,
+    route: Option<&Route>,
     visitor: &Visitor,
 ) -> Result<Reply, Refusal> {
     visitor.check(Right::Join, room)?;
     let request = exchange.request();
     let (limit, wait) = (limit(exchange)?, number(request, "wait")?.unwrap_or(0));
     let start = start_of(request, Start::Last(limit))?;
-    if route.keep.is_nothing() {
+    if route.is_some_and(|route| route.keep.is_nothing()) {
         return Err(Refusal::Malformed("this room keeps no history to be asked for"));
     }
-    if wait > 0 || exchange.is_shared() {
+    if let Some(route) = route.filter(|_| wait > 0 || exchange.is_shared()) {
         prepare(exchange, room, route)?;
     }
     if exchange.is_opening(room) {
@@ -199,12 +199,12 @@ pub(super) fn messages(
 pub(super) fn post(
     exchange: &mut Exchange<'_>,
     room: &str,
-    route: &Route,
+    route: Option<&Route>,
     visitor: &Visitor,
 ) -> Result<Reply, Refusal> {
     let request = exchange.request();
     let body = exchange.body();
-    if body.len() > route.bytes_max(exchange.limits()) {
+    if route.is_some_and(|route| body.len() > route.bytes_max(exchange.limits())) {
         return Err(Refusal::BodyTooLarge);
     }
     let message = match is_text(request.header("content-type")) {
@@ -221,8 +221,13 @@ pub(super) fn post(
         ),
         None => None,
     };
-    prepare(exchange, room, route)?;
-    let filled = route.fill(message, visitor.name(), exchange.now_ms());
+    let filled = match route {
+        Some(route) => {
+            prepare(exchange, room, route)?;
+            route.fill(message, visitor.name(), exchange.now_ms())
+        }
+        None => Filled::AsItCame(message),
+    };
     let outcome = exchange.publish_for(room, filled.as_message(), key.as_deref(), visitor.name());
     published(exchange, Target::Messages(room), outcome)
 }

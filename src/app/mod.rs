@@ -1,6 +1,7 @@
 //! The binary's own application: an ordinary [`Handler`] with a table of routes, rooms over HTTP, and a chat page.
 
 mod admin;
+mod administered;
 mod api;
 mod envelope;
 mod files;
@@ -20,6 +21,7 @@ use crate::{
     Published, Refusal, Reply, Request, Response, Start, Ticket, exposition,
 };
 pub use admin::Admin;
+pub use administered::{Administered, Seat};
 pub use files::Files;
 use outside::Outside;
 pub use route::{Filled, InvalidPattern, Listing, Mode, Pattern, Rate, Route};
@@ -36,6 +38,8 @@ pub struct App {
     files: Option<Files>,
     shows_metrics: bool,
     admin: Admin,
+    /// Whether the rooms are another application's, and are not for this one to say how they are kept.
+    is_guest: bool,
 }
 
 /// What the application keeps of a connection: its route, its room where the route has rooms, and the rest only where
@@ -86,7 +90,7 @@ impl App {
     pub fn new(routes: Vec<Route>) -> Self {
         let routes = routes.into_iter().map(Arc::new).collect();
         let (outside, admin) = (Outside::default(), Admin::default());
-        Self { routes, outside, files: None, shows_metrics: false, admin }
+        Self { routes, outside, files: None, shows_metrics: false, admin, is_guest: false }
     }
 
     /// Serves the files of a folder at `/static/`.
@@ -119,6 +123,18 @@ impl App {
     pub fn with_admin(mut self, admin: Admin) -> Self {
         self.admin = admin;
         self
+    }
+
+    /// Whether the loop turns, and whether somebody new is to be sent here.
+    fn health(&self, exchange: &mut Exchange<'_>) -> Reply {
+        let unready = match exchange.request().path() {
+            "/readyz" => self.outside.unready(exchange),
+            _ => None,
+        };
+        match unready {
+            Some(why) => Refusal::Unavailable(why).into(),
+            None => Response::text(200, "ok").into(),
+        }
     }
 
     /// The first route for a path, and the room it leads to.
@@ -176,11 +192,7 @@ impl Handler for App {
         match request.path() {
             _ if !is_get => Refusal::MethodNotAllowed("GET, HEAD").into(),
             "/" => page(request, PAGE).into(),
-            "/healthz" => Response::text(200, "ok").into(),
-            "/readyz" => match self.outside.unready(exchange) {
-                Some(why) => Refusal::Unavailable(why).into(),
-                None => Response::text(200, "ok").into(),
-            },
+            "/healthz" | "/readyz" => self.health(exchange),
             "/metrics" if self.shows_metrics => {
                 let text = self.outside.oracle.ask(|| exposition::text(exchange));
                 exposition::answer_with(exchange, text).into()

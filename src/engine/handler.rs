@@ -56,6 +56,7 @@ pub trait Handler {
     ///
     /// After [`Admission::Later`] the client waits, at most `admission_deadline`, for
     /// [`Handle::admit`](crate::Handle::admit) or [`Handle::refuse`](crate::Handle::refuse) with this id. Then `open` is called.
+    /// Who comes through a listener for those who run the server is not asked about.
     fn admit(&mut self, id: ConnId, request: &Request<'_>) -> Admission {
         let (_, _) = (id, request);
         Admission::Now
