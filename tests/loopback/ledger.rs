@@ -8,7 +8,7 @@ use fanline::{Context, Exchange, Handler, Message, Opening, Refusal, Reply, Resp
 use crate::binary::Process;
 use crate::client::{connect, get, text};
 
-/// A room whose handler sleeps for as many milliseconds as a message says, once that is published.
+/// A room whose handler sleeps for as many milliseconds as a message says, half of them before that is published.
 struct Sleepy;
 
 impl Handler for Sleepy {
@@ -26,8 +26,10 @@ impl Handler for Sleepy {
     }
 
     fn message(&mut self, _state: &mut (), ctx: &mut Context<'_>, message: Message<'_>) {
+        let half = Duration::from_millis(message.as_text().unwrap().parse().unwrap()) / 2;
+        std::thread::sleep(half);
         ctx.publish("room", message);
-        std::thread::sleep(Duration::from_millis(message.as_text().unwrap().parse().unwrap()));
+        std::thread::sleep(half);
     }
 }
 
@@ -49,8 +51,8 @@ fn row_21_of_part_2_the_servers_own_quantiles_agree_with_what_its_clients_measur
     let thread = std::thread::spawn(move || server.run());
     let mut members: Vec<_> = (0..8).map(|_| connect(addr, "/")).collect();
     let mut seen = Vec::new();
-    // Delays that rise evenly, so that no quantile lies at a jump.
-    for ms in (20..100).step_by(2) {
+    // Delays that rise evenly, so that no quantile lies at a jump, and so long that what a machine adds is small beside them.
+    for ms in (40..=440).step_by(20) {
         let sent = Instant::now();
         members[0].send(ms.to_string().into()).unwrap();
         for member in &mut members {
@@ -59,13 +61,13 @@ fn row_21_of_part_2_the_servers_own_quantiles_agree_with_what_its_clients_measur
         }
     }
     seen.sort_by(f64::total_cmp);
-    for (name, part, slack) in [("0.5", 0.5, 0.005), ("0.99", 0.99, 0.020)] {
+    for (name, part) in [("0.5", 0.5), ("0.99", 0.99)] {
         let theirs = seen[(seen.len() as f64 * part) as usize];
         let ours = quantile(addr, "total", name);
-        // The server's time lies within the client's; beyond that, the client may be kept from its processor.
-        assert!(ours <= theirs * 1.03 + 0.001, "{name}: {ours} s, but clients saw {theirs} s");
-        assert!(ours >= theirs * 0.9 - slack, "{name}: {ours} s, but clients saw {theirs} s");
+        assert!((ours / theirs - 1.0).abs() <= 0.1, "{name}: {ours} s, but clients saw {theirs} s");
     }
+    let [ingest, waiting, total] = ["ingest", "waiting", "total"].map(|stage| quantile(addr, stage, "0.5"));
+    assert!(((ingest + waiting) / total - 1.0).abs() <= 0.1, "{ingest} s and {waiting} s, of {total} s");
     assert_eq!(sample(addr, "fanline_deliveries_total{outcome=\"sent\"}"), seen.len() as f64);
     assert!(quantile(addr, "send", "0.5") < 0.010, "it is the wait that takes its time");
     handle.shutdown();

@@ -22,3 +22,4 @@ mod routes;
 mod sockets;
 mod takeover;
 mod tls;
+mod why;
