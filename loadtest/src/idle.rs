@@ -166,6 +166,7 @@ impl Readings {
             late: Late::default(),
             usage: self.usage,
             bystander: None,
+            own: None,
             errors: (silent > 0).then(|| ("silent".to_owned(), silent)).into_iter().collect(),
             verdict,
         };

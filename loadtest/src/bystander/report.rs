@@ -33,6 +33,7 @@ impl Numbers {
             late,
             usage: self.usage,
             bystander: Some(self.echo),
+            own: None,
             errors,
         }
     }

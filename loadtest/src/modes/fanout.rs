@@ -2,6 +2,7 @@
 //!
 //! In the closed loop a publisher sends message i when message i - window has come to every subscriber.
 
+use super::own::Own;
 use super::report::{Asked, Came, Kind, Late, Report, Words};
 use super::subject::Subject;
 use super::traffic::{Flow, Pace, Play, SIZE_MIN, Seat, Stage};
@@ -99,6 +100,7 @@ pub(super) fn measure(options: &Options, url: &str, pid: Option<u32>) -> Result<
         report.verdict = Verdict::new(&evidence, &options.common.limits);
     }
     report.bystander = echo.map(|echo| echo.latency);
+    report.own = Own::ask(url);
     Ok(report)
 }
 

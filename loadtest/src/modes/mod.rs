@@ -7,6 +7,7 @@
 pub(crate) mod connect;
 pub(crate) mod echo;
 pub(crate) mod fanout;
+mod own;
 mod print;
 mod progress;
 pub(crate) mod report;

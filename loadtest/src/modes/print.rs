@@ -27,6 +27,7 @@ pub(super) fn report(report: &Report) -> String {
         lines.push("the load was the slower side: its rate says nothing about the server".to_owned());
     }
     lines.push(server(report));
+    lines.extend(report.own.as_ref().map(|own| own.beside(report)));
     lines.extend(report.errors.iter().map(|(kind, count)| format!("error: {count} {kind}")));
     lines.push(format!("verdict: {}", report.verdict));
     lines.join("\n")

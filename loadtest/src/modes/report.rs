@@ -1,5 +1,6 @@
 //! A result in the one shape that all modes share, for people and for programs.
 
+use super::own::Own;
 use super::verdict::{Evidence, Verdict};
 use super::{Common, print, traffic};
 use crate::measure::{Latency, Usage};
@@ -116,6 +117,8 @@ pub(crate) struct Report {
     pub(crate) usage: Usage,
     /// The latencies of an echo beside the load.
     pub(crate) bystander: Option<Latency>,
+    /// What the server itself says of the latencies.
+    pub(crate) own: Option<Own>,
     /// What was wrong, by kind.
     pub(crate) errors: BTreeMap<String, u64>,
     /// What the result is worth.
@@ -143,6 +146,7 @@ impl Report {
             late,
             usage,
             bystander: None,
+            own: None,
             errors,
         }
     }
@@ -184,6 +188,7 @@ impl Report {
             "load": load.as_json(),
             "server": server,
             "bystander": self.bystander.as_ref().map(|echo| latency(echo, Kind::Planned)),
+            "own_ms": self.own.as_ref().map(Own::as_json),
             "errors": self.errors,
             "verdict": self.verdict.to_string(),
         })

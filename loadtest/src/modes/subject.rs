@@ -23,7 +23,7 @@ impl Subject {
     /// # Errors
     /// When ours cannot be started, or the core is not to be had.
     pub(crate) fn find(common: &Common, path: &str) -> Result<Self, Box<dyn Error>> {
-        let launched = if common.url.is_none() { Some(Launched::start(&[])?) } else { None };
+        let launched = if common.url.is_none() { Some(Launched::start(&["--metrics"])?) } else { None };
         let url = match (&common.url, &launched) {
             (None, Some(server)) => server.url(path),
             (url, _) => url.clone().unwrap_or_default(),

@@ -69,6 +69,43 @@ fn a_known_delay_is_measured_within_one_percent() {
     }
 }
 
+/// A room whose handler takes a fifth of a second for each message, and which shows what it measures.
+struct Slow;
+
+impl fanline::Handler for Slow {
+    type State = ();
+
+    fn http(&mut self, exchange: &mut fanline::Exchange<'_>) -> fanline::Reply {
+        fanline::exposition::answer(exchange).into()
+    }
+
+    fn open(&mut self, opening: &mut fanline::Opening<'_>) -> Result<(), fanline::Response> {
+        Ok(opening.join("room")?)
+    }
+
+    fn message(&mut self, _: &mut (), ctx: &mut fanline::Context<'_>, message: fanline::Message<'_>) {
+        ctx.publish("room", message);
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn row_21_of_part_2_the_servers_own_quantiles_agree_with_these() {
+    let server = fanline::Server::builder().listen("127.0.0.1:0").unwrap().bind(Slow).unwrap();
+    let (origin, handle) = (format!("ws://{}", server.local_addrs()[0]), server.handle());
+    let thread = std::thread::spawn(move || server.run());
+    let report = measure(&origin, "fanout --subscribers 8 --seconds 2 --warmup 0.1 --window 1");
+    let own = report.own.as_ref().expect("it shows them");
+    for (name, percent) in [("p50", 50.0), ("p99", 99.0)] {
+        let (ours, theirs) = (own.quantile(name), p(&report, percent));
+        assert!((ours / theirs - 1.0).abs() <= 0.1, "{name}: {ours} ms, and {theirs} ms here");
+    }
+    assert_eq!(report.as_json()["own_ms"]["p50"], own.quantile("p50"));
+    assert!(super::print::report(&report).contains("the server's own since it started"));
+    handle.shutdown();
+    thread.join().unwrap().unwrap();
+}
+
 #[test]
 fn a_stall_is_charged_to_all_who_waited_in_an_open_loop_only() {
     const LINE: &str = "echo --connections 2 --seconds 1 --warmup 0";
@@ -208,6 +245,7 @@ fn the_frame_of_a_result_has_every_field() {
         "load",
         "server",
         "bystander",
+        "own_ms",
         "errors",
         "verdict",
     ];
