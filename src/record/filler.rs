@@ -5,6 +5,7 @@
 //! never written down: equal texts stay equal, different ones different, and neither can be read.
 
 use std::hash::{BuildHasher, DefaultHasher, Hasher, RandomState};
+use std::ops::RangeInclusive;
 
 /// The kinds of bytes that fillers keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +100,17 @@ impl Chain {
     fn lead_of(&mut self, byte: u8, to_come: u8) -> u8 {
         (self.lead, self.to_come) = (byte, to_come);
         byte
+    }
+
+    /// Replaces a digit to the base of 16, which is worth this much, by another one in this range.
+    pub(super) fn hex(&mut self, byte: u8, digit: u8, range: RangeInclusive<u8>) -> u8 {
+        let number = self.next(byte);
+        let (first, count) = (*range.start(), range.end() - range.start() + 1);
+        match (turn(digit, first, count, number), byte.is_ascii_uppercase()) {
+            (digit @ 0..10, _) => b'0' + digit,
+            (digit, true) => b'A' + digit - 10,
+            (digit, false) => b'a' + digit - 10,
+        }
     }
 
     /// Replaces any byte by any other.

@@ -1,11 +1,14 @@
 //! What one peer sends, with what it says replaced by fillers: the HTTP in front, then the frames of a WebSocket.
 //!
 //! It follows the stream as far as it has to know where words are, in pieces as they come, and changes no length. Kept are
-//! methods, paths, the names of headers and of query values, and the values that decide how the server goes on.
+//! methods, paths, the names of headers, and the query values and headers that decide how the server goes on. What is no
+//! request is somebody's words from its first byte that does not fit, and so is all after it.
 
 use super::filler::{Chain, Filler};
 use super::json::Json;
 use super::shape::Shape;
+use super::word::Word;
+use crate::ws::extension::is_token_byte;
 
 /// The headers whose values stay.
 const KEPT: &[&str] = &[
@@ -22,13 +25,25 @@ const KEPT: &[&str] = &[
     "range",
     "sec-websocket-extensions",
     "sec-websocket-key",
-    "sec-websocket-protocol",
     "sec-websocket-version",
     "te",
     "transfer-encoding",
     "upgrade",
     "x-forwarded-for",
 ];
+
+/// The methods that stay.
+const METHODS: &[&[u8]] =
+    &[b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE", b"CONNECT"];
+
+/// What a request line ends with.
+const VERSIONS: &[&[u8]] = &[b"HTTP/1.1\r", b"HTTP/1.0\r"];
+
+/// The subprotocol that stays; tokens are shown in others.
+const PROTOCOLS: &[&[u8]] = &[b"fanline.v1"];
+
+/// The names of query values that stay; those of [`ROOMS`] and [`NUMBERS`] with their values.
+const NAMES: &[&[u8]] = &[b"after", b"prefix", b"last", b"limit", b"since", b"wait", b"token"];
 
 /// The query values that stay: the names of rooms, and numbers, which say where a reader starts and how much it wants.
 const ROOMS: &[&[u8]] = &[b"after", b"prefix"];
@@ -40,31 +55,40 @@ pub struct Hidden {
     place: Place,
     chain: Chain,
     head: Head,
-    /// The end of the line, or of the name, that is being read; as much of it as matters.
+    /// The line that is being read; as much of it as matters.
     line: Vec<u8>,
+    /// The word that is being read, where some words stay.
+    word: Word,
+    /// Digits of a `%41` that are to come.
+    escape: u8,
     frames: Option<Box<Frames>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    /// In the request line, up to the query.
+    /// In the method of a request, then in its target, up to the query.
+    Method,
     Target,
     /// In the name of a query value, then in the value, which stays or not.
     QueryName,
     Query(Stays),
     /// After the target.
     Version,
-    /// In the name of a header, then in its value, which stays or not.
+    /// In the name of a header, then in its value, which stays or not, or is a list of subprotocols.
     Name,
     Value(bool),
+    Protocols,
     /// In a body of so many bytes, which is a text or not.
     Body(u64, bool),
-    /// In the line with a chunk's length, in a chunk, behind it, or in the trailers.
+    /// In the line with a chunk's length, then in what else it says, in a chunk, behind it, or in the trailers.
     Size(bool),
+    Extension(bool),
     Chunk(u64, bool),
     ChunkEnd(bool),
     Trailer,
     Frames,
+    /// In what is no request.
+    Nonsense,
 }
 
 /// What stays of a query value.
@@ -92,7 +116,8 @@ impl Hidden {
     /// A stream from its beginning.
     pub fn new(filler: Filler) -> Self {
         let chain = filler.begin();
-        Self { filler, place: Place::Target, chain, head: Head::default(), line: Vec::new(), frames: None }
+        let (place, head, word) = (Place::Method, Head::default(), Word::default());
+        Self { filler, place, chain, head, line: Vec::new(), word, escape: 0, frames: None }
     }
 
     /// Replaces what is to be replaced in the next bytes of the stream.
@@ -109,7 +134,7 @@ impl Hidden {
     /// Is told what the server sends: where it does not agree to a WebSocket, what follows is HTTP.
     pub fn answered(&mut self, bytes: &[u8]) {
         let is_new = self.frames.as_ref().is_some_and(|frames| frames.is_new());
-        if is_new && bytes.starts_with(b"HTTP/1.1 ") && !bytes.starts_with(b"HTTP/1.1 101") {
+        if is_new && bytes.starts_with(b"HTTP/1.1 ") && !bytes.starts_with(b"HTTP/1.1 1") {
             self.frames = None;
             self.begin_request();
         }
@@ -117,47 +142,86 @@ impl Hidden {
 
     fn http(&mut self, byte: u8) -> u8 {
         match self.place {
+            // RFC 9112 §2.2: empty lines may stand before a request.
+            Place::Method if matches!(byte, b'\r' | b'\n') && self.line.is_empty() => {}
+            Place::Method => match byte {
+                b' ' => self.go(Place::Target),
+                _ if is_token_byte(byte) => {
+                    self.keep(byte);
+                    let filled = self.chain.text(byte);
+                    return if self.word.goes_on(byte, METHODS) { byte } else { filled };
+                }
+                _ => return self.give_up(byte),
+            },
             Place::Target => match byte {
-                b'?' if self.line.contains(&b' ') => self.go(Place::QueryName),
-                b'\n' => self.end_request_line(),
-                _ => self.keep(byte),
+                b'?' => self.go(Place::QueryName),
+                b' ' => self.go(Place::Version),
+                b'\n' => self.go(Place::Name),
+                b'/' | b'*' | b'h' | b'H' if self.line.is_empty() => self.keep(byte),
+                _ if self.line.is_empty() => return self.give_up(byte),
+                _ => {}
             },
             Place::QueryName => match byte {
-                b'=' => {
-                    let name = &self.line[..];
-                    self.go(match (ROOMS.contains(&name), NUMBERS.contains(&name)) {
-                        (true, _) => Place::Query(Stays::All),
-                        (false, true) => Place::Query(Stays::Digits),
-                        (false, false) => Place::Query(Stays::Nothing),
-                    });
-                }
+                b'=' if self.word.is_one_of(ROOMS) => self.go(Place::Query(Stays::All)),
+                b'=' if self.word.is_one_of(NUMBERS) => self.go(Place::Query(Stays::Digits)),
+                b'=' => self.go(Place::Query(Stays::Nothing)),
                 b'&' => self.go(Place::QueryName),
                 b' ' => self.go(Place::Version),
-                b'\n' => self.end_request_line(),
-                _ => self.keep(byte),
+                b'\n' => self.go(Place::Name),
+                _ => {
+                    let filled = self.in_query(byte);
+                    return if self.word.goes_on(byte, NAMES) { byte } else { filled };
+                }
             },
             Place::Query(stays) => match byte {
                 b'&' => self.go(Place::QueryName),
                 b' ' => self.go(Place::Version),
-                b'\n' => self.end_request_line(),
+                b'\n' => self.go(Place::Name),
                 b'0'..=b'9' if stays == Stays::Digits => {}
+                // A position is often written as `7%3A1`.
+                b'%' | b'A' | b'a' if stays == Stays::Digits => {}
                 _ if stays == Stays::All => {}
                 _ => return self.in_query(byte),
             },
-            Place::Version if byte == b'\n' => self.end_request_line(),
-            Place::Version => {}
+            Place::Version if byte == b'\n' => self.go(Place::Name),
+            Place::Version if self.word.goes_on(byte, VERSIONS) => {}
+            Place::Version => return self.give_up(byte),
             Place::Name => match byte {
                 b':' => {
                     let name = String::from_utf8_lossy(&self.line).to_ascii_lowercase();
-                    let stays = KEPT.contains(&name.as_str());
-                    self.place = Place::Value(stays);
                     self.keep(byte);
                     self.chain = self.filler.begin();
+                    self.word = Word::default();
+                    self.place = match name.as_str() {
+                        "sec-websocket-protocol" => Place::Protocols,
+                        name => Place::Value(KEPT.contains(&name)),
+                    };
                 }
                 b'\n' => self.end_header_line(),
-                _ => self.keep(byte),
+                b'\r' => self.keep(byte),
+                _ if is_token_byte(byte) && !self.line.ends_with(b"\r") => self.keep(byte),
+                // No name has this, so it is said by somebody, such as the rest of a value that was folded.
+                _ => {
+                    self.keep(byte);
+                    self.chain = self.filler.begin();
+                    self.place = Place::Value(false);
+                    return self.chain.text(byte);
+                }
             },
+            Place::Protocols if matches!(byte, b',' | b' ' | b'\t' | b'\r' | b'\n') => {
+                self.head.is_json |= self.word.is_one_of(PROTOCOLS);
+                self.chain = self.filler.begin();
+                self.word = Word::default();
+                if byte == b'\n' {
+                    self.end_header_line();
+                }
+            }
+            Place::Protocols => return protocol(&mut self.word, &mut self.chain, byte),
             Place::Value(_) if byte == b'\n' => self.end_header_line(),
+            Place::Value(true) if self.line.ends_with(b"\r") => {
+                self.place = Place::Value(false);
+                return self.chain.text(byte);
+            }
             Place::Value(true) => self.keep(byte),
             // A value begins behind the blanks, however many there are.
             Place::Value(false) if matches!(byte, b' ' | b'\t' | b'\r') => {}
@@ -170,14 +234,21 @@ impl Hidden {
                 }
                 return filled;
             }
-            Place::Size(is_text) if byte == b'\n' => {
+            Place::Size(is_text) | Place::Extension(is_text) if byte == b'\n' => {
                 let digits = self.line.iter().take_while(|byte| byte.is_ascii_hexdigit());
                 let size = digits.fold(0u64, |size, digit| {
                     size.wrapping_mul(16) + u64::from((*digit as char).to_digit(16).unwrap_or_default())
                 });
                 self.go(if size == 0 { Place::Trailer } else { Place::Chunk(size, is_text) });
             }
-            Place::Size(_) => self.keep(byte),
+            Place::Size(_) if byte.is_ascii_hexdigit() || byte == b'\r' => self.keep(byte),
+            Place::Size(is_text) => {
+                self.place = Place::Extension(is_text);
+                return b'x';
+            }
+            // Nobody reads it, and the body goes on behind it.
+            Place::Extension(_) if byte != b'\r' => return b'x',
+            Place::Extension(_) => {}
             Place::Chunk(left, is_text) => {
                 let filled = if is_text { self.chain.text(byte) } else { self.chain.binary(byte) };
                 self.place =
@@ -195,21 +266,24 @@ impl Hidden {
             }
             // There are none without a head.
             Place::Frames => return self.chain.binary(byte),
+            Place::Nonsense => return self.chain.text(byte),
         }
         byte
     }
 
-    /// What is written as `%41` stays, since its digits are no letters of the text.
+    /// What is written as `%41` becomes another such.
     fn in_query(&mut self, byte: u8) -> u8 {
-        if byte == b'%' {
-            self.line = vec![b'%'];
-        } else if self.line.first() == Some(&b'%') {
-            self.line.push(byte);
-            if self.line.len() == 3 {
-                self.line.clear();
-            }
-            return byte;
+        let digit = (byte as char).to_digit(16).filter(|_| self.escape > 0);
+        self.escape = if byte == b'%' { 2 } else { self.escape.saturating_sub(1) };
+        match digit {
+            Some(digit) => self.chain.hex(byte, digit as u8, 0..=0xf),
+            None => self.chain.text(byte),
         }
+    }
+
+    /// From here on it is no request, and the server says so.
+    fn give_up(&mut self, byte: u8) -> u8 {
+        self.go(Place::Nonsense);
         self.chain.text(byte)
     }
 
@@ -222,15 +296,10 @@ impl Hidden {
     fn go(&mut self, place: Place) {
         self.place = place;
         self.line.clear();
-        if matches!(place, Place::Query(_)) {
+        (self.word, self.escape) = (Word::default(), 0);
+        if !matches!(place, Place::Size(_) | Place::Chunk(..)) {
             self.chain = self.filler.begin();
         }
-    }
-
-    fn end_request_line(&mut self) {
-        // RFC 9112 §2.2: empty lines may stand before a request.
-        let is_empty = self.place == Place::Target && self.line.iter().all(|byte| *byte == b'\r');
-        self.go(if is_empty { Place::Target } else { Place::Name });
     }
 
     fn end_header_line(&mut self) {
@@ -250,7 +319,6 @@ impl Hidden {
                     ["text/", "json", "xml", "urlencoded"].iter().any(|is| value.contains(is));
             }
             "upgrade" => self.head.is_upgrade |= value.contains("websocket"),
-            "sec-websocket-protocol" => self.head.is_json |= value.contains("fanline.v1"),
             _ => {}
         }
     }
@@ -271,7 +339,22 @@ impl Hidden {
 
     fn begin_request(&mut self) {
         self.head = Head::default();
-        self.go(Place::Target);
+        self.go(Place::Method);
+    }
+}
+
+/// The next byte of the name of a subprotocol; of those that are not known a client may make what it wants.
+fn protocol(word: &mut Word, chain: &mut Chain, byte: u8) -> u8 {
+    let filled = chain.text(byte);
+    if word.goes_on(byte, PROTOCOLS) { byte } else { filled }
+}
+
+impl Filler {
+    /// The name of a subprotocol as it stands in a recording.
+    pub fn protocol(&self, name: &str) -> String {
+        let (mut word, mut chain) = (Word::default(), self.begin());
+        let bytes = name.bytes().map(|byte| protocol(&mut word, &mut chain, byte)).collect();
+        String::from_utf8(bytes).unwrap_or_default()
     }
 }
 
@@ -390,7 +473,7 @@ mod tests {
         let text = String::from_utf8_lossy(&want);
         assert!(!text.contains("Sesame"), "{text}");
         assert_eq!(want.len(), stream.len());
-        for kept in ["?last=5&token=", "&since=1:2 HTTP/1.1\r\nHost: x", "Content-Length: 6\r\n", "6;x=1\r\n"]
+        for kept in ["?last=5&token=", "&since=1:2 HTTP/1.1\r\nHost: x", "Content-Length: 6\r\n", "6xxxx\r\n"]
         {
             assert!(text.contains(kept), "{kept} in {text}");
         }
@@ -398,6 +481,64 @@ mod tests {
         for size in 1..40 {
             assert_eq!(hidden(&filler, stream.as_bytes(), size), want, "in pieces of {size}");
         }
+    }
+
+    #[test]
+    fn words_where_nobody_looks_for_them_are_replaced_too() {
+        let rows = [
+            // Written as escapes, or where a name stands.
+            ("GET /?token=%53%65%73%61%6d%65 HTTP/1.1\r\n\r\n", "%53%65%73%61%6d%65"),
+            ("GET /chat/x?Sesame HTTP/1.1\r\n\r\n", "Sesame"),
+            // A browser shows a token as a subprotocol.
+            ("GET / HTTP/1.1\r\nSec-WebSocket-Protocol: fanline.v1, bearer.Sesame\r\n\r\n", "Sesame"),
+            // A folded value, and a line that has no name.
+            ("GET / HTTP/1.1\r\nAuthorization: Bearer\r\n Sesame\r\n\r\n", "Sesame"),
+            ("GET / HTTP/1.1\r\nAuthorization Bearer Sesame\r\n\r\n", "Sesame"),
+            ("GET / HTTP/1.1\r\nHost: x\rSesame: Sesame\r\n\r\n", "Sesame: "),
+            // A body without its length, lines that are no requests, and all after them.
+            ("POST / HTTP/1.1\r\nHost: x\r\n\r\nSesame open\r\n", "Sesame"),
+            ("open Sesame\r\nSesame: x\r\n\r\nGET /Sesame HTTP/1.1\r\n", "Sesame"),
+            ("{\"Sesame\":\"Sesame\"}\r\n", "Sesame"),
+            ("GET / HTTP/1.1 Sesame\r\n\r\n", "Sesame"),
+            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1;x=Sesame\r\ny\r\n", "Sesame"),
+        ];
+        for (stream, word) in rows {
+            let filler = Filler::default();
+            let want = hidden(&filler, stream.as_bytes(), stream.len());
+            let text = String::from_utf8_lossy(&want);
+            assert!(!text.contains(word) && !text.contains("Sesame"), "{stream:?} becomes {text:?}");
+            assert_eq!(want.len(), stream.len());
+            for size in 1..stream.len() {
+                assert_eq!(hidden(&filler, stream.as_bytes(), size), want, "{stream:?} in pieces of {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_subprotocol_that_is_configured_and_one_that_is_offered_have_the_same_filler() {
+        let filler = Filler::default();
+        let stream = "GET /%41 HTTP/1.1\r\nSec-WebSocket-Protocol: superchat,chat , fanline.v1\r\n\r\n";
+        let text = String::from_utf8(hidden(&filler, stream.as_bytes(), 7)).unwrap();
+        let names = [filler.protocol("superchat"), filler.protocol("chat")];
+        let want = format!(
+            "GET /%41 HTTP/1.1\r\nSec-WebSocket-Protocol: {},{} , fanline.v1\r\n",
+            names[0], names[1]
+        );
+        assert!(text.starts_with(&want), "{text}");
+        assert_ne!(names, ["superchat", "chat"]);
+        assert_eq!(filler.protocol("fanline.v1"), "fanline.v1");
+    }
+
+    #[test]
+    fn json_is_known_as_json_however_long_the_token_is_that_is_shown_beside_it() {
+        let filler = Filler::default();
+        let head = format!(
+            "GET /chat/x HTTP/1.1\r\nUpgrade: websocket\r\nSec-WebSocket-Protocol: bearer.{}, fanline.v1\r\n\r\n",
+            "x".repeat(2000)
+        );
+        let stream = [head.as_bytes(), &frame(0x81, br#"{"text":"hi"}"#)].concat();
+        let filled = unmasked(&hidden(&filler, &stream, stream.len())[head.len()..]);
+        assert!(filled.starts_with(br#"{"text":""#), "{}", String::from_utf8_lossy(&filled));
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod reader;
 mod shape;
 mod sum;
 mod tape;
+mod word;
 
 pub use entry::{Call, Entry, Failure, Input, Other};
 pub use filler::Filler;
