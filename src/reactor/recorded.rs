@@ -128,7 +128,7 @@ impl Write for Recorded {
             match &written {
                 Ok(len) => {
                     if let Some(hidden) = &mut self.hidden {
-                        hidden.answered(&bytes[..*len]);
+                        hidden.answered(bytes);
                     }
                     self.sent.add(&bytes[..*len]);
                     self.note(Call::Write(offered, *len as u64, self.sent.value()));

@@ -7,7 +7,6 @@ mod watch;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,12 +15,12 @@ use crate::engine::Engine;
 use crate::id::ConnId;
 use crate::reactor::any_instant;
 use crate::record::{Header, Input, Oracle, Reader, RecordingError};
-use crate::settings::{Around, Replay, Settings, SettingsError};
+use crate::settings::{Replay, Settings, SettingsError};
 use crate::{Metrics, Rules};
 use played::{Played, Stage};
 pub use script::Difference;
 use script::Script;
-use watch::Watch;
+use watch::{Watch, harmless};
 
 /// What came of it.
 #[derive(Debug)]
@@ -61,7 +60,7 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Outcome::Same(turns, conns, end) => {
-                write!(f, "same: {turns} turns, {conns} connections; {end}")
+                write!(f, "same: {turns} turns, {conns} connections; {}", harmless(end))
             }
             Outcome::Different(difference) => difference.fmt(f),
             Outcome::Broken(turns, error) => write!(f, "same in {turns} turns; then {error}"),
@@ -99,6 +98,12 @@ pub fn play(
     out: &mut impl Write,
 ) -> Result<Outcome, ReplayError> {
     let (header, reader) = Reader::open(source).map_err(ReplayError::Recording)?;
+    let here = env!("CARGO_PKG_VERSION");
+    if header.version != here {
+        let said = harmless(&header.version);
+        writeln!(out, "it was recorded by version {said}, and this is {here}")
+            .map_err(ReplayError::Output)?;
+    }
     let settings = match &asked.config {
         None => settings_of(&header.settings)?,
         Some(file) => Settings::from_file(file, &|name| std::env::var(name).ok()).map_err(unusable)?,
@@ -236,11 +241,9 @@ fn application(settings: &Settings, stage: &Stage, has_gate: bool) -> App {
 }
 
 fn settings_of(text: &str) -> Result<Settings, ReplayError> {
-    let around = Around { env: &|_| None, folder: Path::new("") };
-    let settings = Settings::from_toml(text, around);
-    settings.map_err(|mistakes| {
+    Settings::from_recording(text).map_err(|mistakes| {
         let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
-        ReplayError::Settings(lines.join("; "))
+        ReplayError::Settings(harmless(&lines.join("; ")))
     })
 }
 

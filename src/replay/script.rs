@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::io::BufRead;
 
-use super::watch::Watch;
+use super::watch::{Watch, harmless};
 use crate::record::{Call, Entry, Failure, Input, Other, Reader, RecordingError};
 
 /// Where what is played differs from what was recorded.
@@ -193,7 +193,7 @@ fn describe(entry: &Entry<'_>) -> String {
         },
         Entry::Other(Other::Answer(_)) => "the application asks who somebody is, or for an id".to_owned(),
         Entry::Other(Other::Settings(..)) => "the configuration is another".to_owned(),
-        Entry::Other(Other::End(why)) => format!("the end: {why}"),
+        Entry::Other(Other::End(why)) => format!("the end: {}", harmless(why)),
     }
 }
 

@@ -151,6 +151,12 @@ pub(super) fn preview(bytes: &[u8]) -> String {
     format!("{text:?}{more}")
 }
 
+/// What a file says, so that it does nothing to a terminal: anybody may have written it.
+pub(super) fn harmless(text: &str) -> String {
+    let stays = |c: char| c == ' ' || !(c.is_control() || c.is_whitespace());
+    text.chars().map(|c| if stays(c) { c.to_string() } else { c.escape_unicode().to_string() }).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -192,7 +192,6 @@ impl Settings {
         }
         self.log = log::read(&mut table);
         self.proxy_listen = read_listen(&mut table, "proxy_listen").unwrap_or_default();
-        self.trusted_proxies = read_networks(&mut table);
         if let Some(mode) = table.text("unix_mode") {
             match parse_mode(&mode.value) {
                 Ok(bits) => self.unix_mode = bits,
@@ -207,14 +206,7 @@ impl Settings {
         }
         self.reuse_port = table.flag("reuse_port").is_some_and(|reuse_port| reuse_port.value);
         self.takeover = table.text("takeover").map(|named| around.folder.join(named.value));
-        let origins = table.texts("origins").unwrap_or_default();
-        for origin in origins.iter().filter(|origin| !is_origin(&origin.value)) {
-            table.wrong(origin.at, "origins", not_an_origin(&origin.value));
-        }
-        self.origins = policy(origins.into_iter().map(|origin| origin.value).collect());
-        self.deflate = table.flag("deflate").is_some_and(|deflate| deflate.value);
-        self.ledger = table.flag("ledger").is_none_or(|ledger| ledger.value);
-        self.metrics = table.flag("metrics").is_some_and(|metrics| metrics.value);
+        self.apply_engine(&mut table, source);
         self.static_folder = table.text("static").map(|named| {
             let path = around.folder.join(&named.value);
             if let Err(error) = Files::open(&path) {
@@ -228,13 +220,8 @@ impl Settings {
         if let Some(admin) = table.table("admin") {
             self.admin = admin::read(admin, around);
         }
-        if let Some(limits) = table.table("limits") {
-            self.limits = read_limits(source, limits);
-        }
-        let routes = table.tables("route");
-        if !routes.is_empty() {
-            self.routes = routes::read(source, routes, &self.limits, self.protocol());
-        }
+        let limits = self.limits.clone();
+        self.apply_routes(&mut table, source, &limits);
         self.join_layer();
         if let Some((entry, marks)) = table.derived::<AuthEntry>("auth") {
             match entry.into_gate(around) {
@@ -243,6 +230,29 @@ impl Settings {
             }
         }
         table.finish();
+    }
+
+    /// What the engine is told besides its routes.
+    fn apply_engine(&mut self, table: &mut Table<'_, '_>, source: &Source<'_>) {
+        self.trusted_proxies = read_networks(table);
+        let origins = table.texts("origins").unwrap_or_default();
+        for origin in origins.iter().filter(|origin| !is_origin(&origin.value)) {
+            table.wrong(origin.at, "origins", not_an_origin(&origin.value));
+        }
+        self.origins = policy(origins.into_iter().map(|origin| origin.value).collect());
+        self.deflate = table.flag("deflate").is_some_and(|deflate| deflate.value);
+        self.ledger = table.flag("ledger").is_none_or(|ledger| ledger.value);
+        self.metrics = table.flag("metrics").is_some_and(|metrics| metrics.value);
+        if let Some(limits) = table.table("limits") {
+            self.limits = read_limits(source, limits);
+        }
+    }
+
+    fn apply_routes(&mut self, table: &mut Table<'_, '_>, source: &Source<'_>, limits: &Limits) {
+        let routes = table.tables("route");
+        if !routes.is_empty() {
+            self.routes = routes::read(source, routes, limits, self.protocol());
+        }
     }
 
     fn protocol(&self) -> Protocol {

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::ArgMatches;
 use toml::{Table, Value};
 
-use super::Settings;
+use super::file::Source;
+use super::{Mistake, Settings};
 use crate::auth::Gate;
 use crate::http::origin::OriginPolicy;
 use crate::limits::Limits;
@@ -105,7 +106,7 @@ impl Settings {
             Limits::TABLE.iter().map(|limit| (limit.name.to_owned(), limit.show(&self.limits).into()));
         table.insert("limits".into(), Value::Table(limits.collect()));
         if let Some(routes) = self.routes_as_written()? {
-            let routes = routes.into_iter().map(|route| self.hide_exit_word(route, filler));
+            let routes = routes.into_iter().map(|route| self.recorded_route(route, filler));
             table.insert("route".into(), Value::Array(routes.collect()));
         }
         Ok(table.to_string())
@@ -122,20 +123,46 @@ impl Settings {
         }
     }
 
-    /// The word becomes what it is in the recording when somebody says it.
-    fn hide_exit_word(&self, mut route: Value, filler: &Filler) -> Value {
-        if !self.recording.bodies
-            && let Some(Value::String(word)) = route.get_mut("exit_word")
-        {
-            *word = filler.text(word);
+    /// A route as it serves here. Words become what they are in the recording when somebody says them.
+    fn recorded_route(&self, mut route: Value, filler: &Filler) -> Value {
+        if !self.recording.bodies {
+            if let Some(Value::String(word)) = route.get_mut("exit_word") {
+                *word = filler.text(word);
+            }
+            if let Some(Value::Array(names)) = route.get_mut("subprotocols") {
+                for name in names {
+                    if let Value::String(name) = name {
+                        *name = filler.protocol(name);
+                    }
+                }
+            }
         }
         route
+    }
+
+    /// Takes over what a recording says was in use. It names no file, and nothing else that this machine would be asked for.
+    ///
+    /// # Errors
+    /// Every mistake in it, in the order of the lines.
+    pub fn from_recording(text: &str) -> Result<Self, Vec<Mistake>> {
+        let source = Source::new(text);
+        let mut settings = Self::default();
+        let mut table = source.parse();
+        settings.apply_engine(&mut table, &source);
+        // Flags may have set limits below what the file said of a route: the lower of the two held, and does again.
+        let (message_bytes_max, room_name_bytes_max) = (usize::MAX, usize::MAX);
+        let limits = Limits { message_bytes_max, room_name_bytes_max, ..settings.limits.clone() };
+        settings.apply_routes(&mut table, &source, &limits);
+        table.finish();
+        match source.into_mistakes() {
+            mistakes if mistakes.is_empty() => Ok(settings),
+            mistakes => Err(mistakes),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Around;
     use super::*;
 
     #[test]
@@ -146,6 +173,7 @@ mod tests {
                     [auth]\nanonymous = \"read\"\n[auth.cookie]\nname = \"session\"\n\
                     secrets = { env = \"SECRET\" }\n[limits]\nwalk_slice = 7\n\
                     [[route]]\npath = \"/x\"\nmode = \"room\"\ngreeting = \"hi \\\"you\\\"\"\nexit_word = \"exit\"\n\
+                    subprotocols = [\"chat\"]\n\
                     history = { messages = 3, bytes = \"1KiB\", age = \"5m\" }\n";
         std::fs::write(&file, text).unwrap();
         let env = |_: &str| Some("0123456789abcdef0123456789abcdef".to_owned());
@@ -155,14 +183,42 @@ mod tests {
             settings.recording.bodies = bodies;
             let recorded = settings.recorded(&filler).unwrap();
             assert!(!recorded.contains("session") && !recorded.contains("abcdef"), "{recorded}");
-            let around = Around { env: &|_| None, folder: folder.path() };
-            let again = Settings::from_toml(&recorded, around).unwrap();
+            let again = Settings::from_recording(&recorded).unwrap();
             assert_eq!(again.limits, settings.limits);
             assert_eq!((&again.origins, again.deflate), (&settings.origins, true));
             assert_eq!(again.trusted_proxies, settings.trusted_proxies);
             assert_eq!(again.routes[0].greeting, settings.routes[0].greeting);
             assert_eq!(again.routes[0].keep, settings.routes[0].keep);
             assert_eq!(again.routes[0].exit_word.as_deref() == Some("exit"), bodies);
+            assert_eq!(again.routes[0].subprotocols == ["chat"], bodies);
         }
+    }
+
+    #[test]
+    fn a_recordings_settings_name_no_file_and_no_other_thing_of_the_machine_that_plays_it() {
+        let rows = [
+            "static = '/'",
+            "takeover = '/tmp/x'",
+            "listen = ['127.0.0.1:0']",
+            "[tls]\ncert = '/dev/zero'",
+            "[admin]\ntoken = { file = '/dev/zero' }",
+            "[auth.cookie]\nname = 'x'\nsecrets = { file = '/dev/zero' }",
+            "[backplane]\nurl = 'redis://127.0.0.1'",
+        ];
+        for text in rows {
+            let mistakes = Settings::from_recording(text).unwrap_err();
+            assert!(mistakes[0].what.starts_with("there is no such key"), "{text}: {mistakes:?}");
+        }
+    }
+
+    #[test]
+    fn a_route_above_a_limit_that_a_flag_has_set_is_played_as_it_was() {
+        let text = "[limits]\nmessage_bytes_max = '1KiB'\nroom_name_bytes_max = 3\n\
+                    [[route]]\npath = '/x'\nmode = 'room'\nroom = 'lobby'\nmessage_bytes_max = '4KiB'\n";
+        let settings = Settings::from_recording(text).unwrap();
+        assert_eq!(
+            (settings.limits.message_bytes_max, settings.routes[0].fixed_room()),
+            (1024, "lobby".into())
+        );
     }
 }
