@@ -121,8 +121,11 @@ impl Tape {
         notes.woken = Some(start);
         notes.header.start_ns = unix.as_nanos() as u64;
         notes.header.memory = memory.map(|bytes| bytes as u64);
-        notes.bytes.extend_from_slice(Header::MAGIC);
-        put_bytes(&mut notes.bytes, &serde_json::to_vec(&notes.header).unwrap_or_default());
+        // It is in the file even where the first turn is more than it may hold, so that one can read why it ended.
+        let mut begun = Header::MAGIC.to_vec();
+        put_bytes(&mut begun, &serde_json::to_vec(&notes.header).unwrap_or_default());
+        notes.written = begun.len() as u64;
+        self.0.queue.lock().bytes = begun;
     }
 
     /// Whether it still goes on.
@@ -301,6 +304,22 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn a_recording_that_may_hold_nothing_says_why_it_holds_nothing() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let limits = Limits { record_bytes_max: 1, ..Limits::default() };
+        let tape = Tape::write_to(file.reopen().unwrap(), header(), Filler::default(), &limits).unwrap();
+        tape.begin(Instant::now(), Duration::ZERO, None);
+        tape.note(&Entry::Input(Input::Turn));
+        assert!(tape.end_turn().is_some() && tape.finish().is_none());
+        let (_, mut reader) = super::super::Reader::open(io::BufReader::new(file)).unwrap();
+        let end = reader.read_entry().unwrap();
+        assert!(
+            matches!(&end, Some(Entry::Other(Other::End(why))) if why.contains("record_bytes_max")),
+            "{end:?}"
+        );
     }
 
     /// Takes turns that note a thousand bytes each, until the recording ends; why it did, and after how many turns.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use fanline::record::{Entry, Header, Other};
 use fanline::replay::Outcome;
 use fanline::settings::Replay;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -408,6 +409,118 @@ fn a_recording_ends_at_its_bound_and_the_server_goes_on() {
     assert!(std::fs::metadata(&file).unwrap().len() <= (64 << 10) + 100);
     let (code, said) = replay(&file, &[]);
     assert!(code == Some(0) && said.contains("record_bytes_max"), "{said}");
+}
+
+#[test]
+fn words_that_are_written_in_any_way_are_in_no_recording_and_it_is_the_same_when_it_is_played() {
+    let speaks =
+        "\n[[route]]\npath = \"/speaks/{room}\"\nmode = \"room\"\nsubprotocols = [\"superchat\", \"chat\"]\n";
+    let recorded = Recorded::start(&[], speaks);
+    let addr = recorded.addr();
+    // Python's json writes all that is not ASCII as escapes.
+    let long = format!("bearer.{}Popocatepetl, fanline.v1", "x".repeat(900));
+    let mut json =
+        try_connect(addr, "/chat/lobby?Quetzalcoatl", &[("sec-websocket-protocol", &long)]).unwrap();
+    assert!(text(&mut json).contains("joined"));
+    for said in
+        [r#"{"text":"\u79d8\u5bc6 \u00fc \ud83c\udf89","id":"1"}"#, r#"{"text":"x","pin":86753098675309}"#]
+    {
+        json.send(Message::text(said)).unwrap();
+        let mut answer = text(&mut json);
+        while !answer.contains("\"ack\"") && !answer.contains("\"error\"") {
+            answer = text(&mut json);
+        }
+    }
+    let mut chat = try_connect(addr, "/speaks/x", &[("sec-websocket-protocol", "chat")]).unwrap();
+    chat.send(Message::text("Quetzalcoatl")).unwrap();
+    assert_eq!(text(&mut chat), "Quetzalcoatl");
+    let query = "GET /rooms?token=%51%75%65tzalcoatl HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    assert!(exchange(addr, query.as_bytes()).contains("200 OK"));
+    for nonsense in [
+        "POST /rooms/lobby/messages HTTP/1.1\r\nHost: x\r\n\r\nPopocatepetl\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer\r\n Quetzalcoatl\r\n\r\n",
+    ] {
+        exchange(addr, nonsense.as_bytes());
+    }
+    let (_folder, file) = recorded.end();
+    is_same(replay(&file, &[]));
+    let bytes = std::fs::read(&file).unwrap();
+    for word in ["Quetzalcoatl", "Popocatepetl", "%51%75%65", "\\u79d8", "79d8", "86753098675309"] {
+        assert!(!bytes.windows(word.len()).any(|window| window == word.as_bytes()), "{word}");
+    }
+}
+
+#[test]
+fn a_flag_below_what_the_file_says_of_a_route_is_no_reason_not_to_play_it() {
+    let large = "\n[[route]]\npath = \"/large\"\nmode = \"echo\"\nmessage_bytes_max = \"4MiB\"\n";
+    let recorded = Recorded::start(&["--message-bytes-max", "1KiB"], large);
+    let mut client = connect(recorded.addr(), "/large");
+    client.send(Message::text("x".repeat(2000))).unwrap();
+    assert_eq!(closed(&mut client).unwrap().0, 1009);
+    let (_folder, file) = recorded.end();
+    is_same(replay(&file, &[]));
+}
+
+#[test]
+fn a_server_that_cannot_start_leaves_no_recording_behind() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.recording");
+    let (addr, path) = (taken.local_addr().unwrap().to_string(), file.to_str().unwrap());
+    assert_eq!(refused(&["--listen", &addr, "--record", path]).0, Some(2));
+    assert!(!file.exists());
+}
+
+#[test]
+fn a_recording_that_somebody_else_has_made_asks_this_machine_for_nothing_and_prints_only_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.recording");
+    let make = |version: &str, settings: &str, end: &str| {
+        let header = Header {
+            version: version.to_owned(),
+            start_ns: 0,
+            memory: None,
+            has_bodies: true,
+            has_gate: false,
+            settings: settings.to_owned(),
+        };
+        let mut bytes = Header::MAGIC.to_vec();
+        let mut put = |entry: &[u8]| {
+            // Two groups of seven bits are enough for these.
+            bytes.extend([entry.len() as u8 | 0x80, (entry.len() >> 7) as u8]);
+            bytes.extend_from_slice(entry);
+        };
+        put(&serde_json::to_vec(&header).unwrap());
+        let mut last = Vec::new();
+        Entry::Other(Other::End(end.into())).write(&mut last);
+        put(&last);
+        std::fs::write(&file, &bytes).unwrap();
+        replay(&file, &[])
+    };
+    let (code, said) = make("0.0.1\x1b[2J", "", "the end\x1b]0;owned\x07\nsame: 1 turns");
+    assert!(code == Some(0) && said.contains("recorded by version 0.0.1\\u{1b}[2J"), "{said}");
+    assert!(said.lines().count() == 2 && !said.contains(['\x1b', '\x07']), "{said:?}");
+    // To read this one would take for ever.
+    let endless = "[auth.cookie]\nname = 'x'\nsecrets = { file = '/dev/zero' }\n";
+    let (code, said) = make(env!("CARGO_PKG_VERSION"), endless, "");
+    assert!(code == Some(2) && said.contains("auth: there is no such key"), "{said}");
+    let (code, said) = make(env!("CARGO_PKG_VERSION"), "deflate = true\norigins = ['\x7f\u{9b}2J']", "");
+    assert!(code == Some(2) && !said.contains(['\x7f', '\u{9b}']), "{said:?}");
+}
+
+#[test]
+fn who_reads_only_the_beginning_of_what_a_connection_did_is_told_of_no_failure() {
+    let recorded = Recorded::start(&[], "");
+    let mut echo = connect(recorded.addr(), "/echo");
+    echo.send(Message::text("hello")).unwrap();
+    assert_eq!(text(&mut echo), "hello");
+    let (_folder, file) = recorded.end();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut played = fanline(&["replay", file.to_str().unwrap(), "--connection", "1"]);
+    let output = played.stdout(writer).stderr(std::process::Stdio::piped()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(0) && said.is_empty(), "{said}");
 }
 
 #[test]
