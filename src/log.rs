@@ -9,8 +9,14 @@ use tracing::{info, warn};
 pub enum Kind {
     /// A peer has broken the protocol, or a bound on what it may send.
     Violation,
-    /// A request was refused.
-    Refusal,
+    /// A request was refused since nobody knows who it is of.
+    Unauthorized,
+    /// A request was refused since it may not do that.
+    Forbidden,
+    /// A request was refused since there are too many like it.
+    TooMany,
+    /// A request was refused since there is no place for it, or not now.
+    Unavailable,
     /// A member was closed since its room's log had moved past it.
     SlowClosed,
     /// A member was not sent what its room does not have any more.
@@ -19,31 +25,52 @@ pub enum Kind {
     Accept,
     /// Memory has become short, or is not short any more.
     Memory,
-    /// Somebody who runs the server has done something.
+    /// Somebody who runs the server has done something that is seldom done.
     Admin,
+    /// Somebody who runs the server has published.
+    AdminPublish,
 }
 
 impl Kind {
-    const ALL: [Kind; 7] = [
+    const ALL: [Kind; 11] = [
         Kind::Violation,
-        Kind::Refusal,
+        Kind::Unauthorized,
+        Kind::Forbidden,
+        Kind::TooMany,
+        Kind::Unavailable,
         Kind::SlowClosed,
         Kind::SlowSkipped,
         Kind::Accept,
         Kind::Memory,
         Kind::Admin,
+        Kind::AdminPublish,
     ];
+
+    /// The kind of a refusal with this status; `None` where it is nothing to tell of. A flood of one hides no other.
+    pub fn of_refusal(status: u16) -> Option<Self> {
+        match status {
+            401 => Some(Kind::Unauthorized),
+            403 => Some(Kind::Forbidden),
+            429 => Some(Kind::TooMany),
+            503 => Some(Kind::Unavailable),
+            _ => None,
+        }
+    }
 
     /// In one word, as a field of the line that says how many more there were.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Violation => "violation",
-            Kind::Refusal => "refusal",
+            Kind::Unauthorized => "unauthorized",
+            Kind::Forbidden => "forbidden",
+            Kind::TooMany => "too_many",
+            Kind::Unavailable => "unavailable",
             Kind::SlowClosed => "slow_closed",
             Kind::SlowSkipped => "slow_skipped",
             Kind::Accept => "accept",
             Kind::Memory => "memory",
             Kind::Admin => "admin",
+            Kind::AdminPublish => "admin_publish",
         }
     }
 
@@ -51,7 +78,13 @@ impl Kind {
     fn is_warning(self) -> bool {
         match self {
             Kind::SlowClosed | Kind::SlowSkipped | Kind::Accept | Kind::Memory => true,
-            Kind::Violation | Kind::Refusal | Kind::Admin => false,
+            Kind::Violation
+            | Kind::Unauthorized
+            | Kind::Forbidden
+            | Kind::TooMany
+            | Kind::Unavailable
+            | Kind::Admin
+            | Kind::AdminPublish => false,
         }
     }
 }
@@ -68,9 +101,9 @@ struct Second {
 /// ```
 /// use fanline::log::{Kind, Throttle};
 /// let mut throttle = Throttle::default();
-/// assert!(throttle.admits(Kind::Refusal, 5000));
-/// assert!(!throttle.admits(Kind::Refusal, 5001));
-/// assert_eq!(throttle.take_due(6000), Some((Kind::Refusal, 1)));
+/// assert!(throttle.admits(Kind::Forbidden, 5000));
+/// assert!(!throttle.admits(Kind::Forbidden, 5001));
+/// assert_eq!(throttle.take_due(6000), Some((Kind::Forbidden, 1)));
 /// ```
 #[derive(Debug, Default)]
 pub struct Throttle {
@@ -114,16 +147,20 @@ impl Throttle {
         due.map(|kind| (kind, std::mem::take(&mut self.seconds[kind as usize].left_out)))
     }
 
-    /// Says how many were left out of each kind whose second is over; `u64::MAX` is the end of all of them.
+    /// Says how many were left out of each kind whose second is over, and whether there were any; `u64::MAX` is the end of
+    /// all of them.
     #[inline]
-    pub fn say_left_out(&mut self, now_ms: u64) {
+    pub fn say_left_out(&mut self, now_ms: u64) -> bool {
+        let mut is_said = false;
         while let Some((kind, count)) = self.take_due(now_ms) {
             let name = kind.name();
+            is_said = true;
             match kind.is_warning() {
                 true => warn!(kind = name, count, "and {count} more like it"),
                 false => info!(kind = name, count, "and {count} more like it"),
             }
         }
+        is_said
     }
 }
 
@@ -151,6 +188,13 @@ mod tests {
     }
 
     #[test]
+    fn each_refusal_that_is_told_of_is_a_kind_by_itself() {
+        let kinds: Vec<_> = [401, 403, 429, 503].into_iter().filter_map(Kind::of_refusal).collect();
+        assert!(kinds.len() == 4 && kinds.windows(2).all(|pair| pair[0] != pair[1]));
+        assert_eq!(Kind::of_refusal(404), None);
+    }
+
+    #[test]
     fn each_kind_has_its_own_second() {
         let mut throttle = Throttle::default();
         for (at, kind) in Kind::ALL.into_iter().enumerate() {
@@ -167,10 +211,10 @@ mod tests {
     #[test]
     fn who_comes_after_the_second_waits_until_those_before_it_have_been_told_of() {
         let mut throttle = Throttle::default();
-        assert!(throttle.admits(Kind::Refusal, 0) && !throttle.admits(Kind::Refusal, 999));
-        assert!(!throttle.admits(Kind::Refusal, 5000), "one is still owed");
-        assert_eq!(throttle.take_due(5000), Some((Kind::Refusal, 2)));
-        assert!(throttle.admits(Kind::Refusal, 5000));
+        assert!(throttle.admits(Kind::Forbidden, 0) && !throttle.admits(Kind::Forbidden, 999));
+        assert!(!throttle.admits(Kind::Forbidden, 5000), "one is still owed");
+        assert_eq!(throttle.take_due(5000), Some((Kind::Forbidden, 2)));
+        assert!(throttle.admits(Kind::Forbidden, 5000));
         assert_eq!(throttle.due_in_ms(5001), None, "nothing was left out");
     }
 }

@@ -294,7 +294,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             self.reap();
         }
         self.relieve();
-        self.shared.notes.throttle.say_left_out(self.shared.now_ms);
+        self.say_left_out();
     }
 
     fn set_time(&mut self, now: Instant) {

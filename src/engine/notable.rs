@@ -20,13 +20,14 @@ use crate::proxy::networks::Hop;
 #[derive(Debug)]
 pub(super) struct Notes {
     pub(super) throttle: Throttle,
-    /// What was last said of the memory in use.
+    /// How short memory is, and what was last said of that.
     pressure: Pressure,
+    pressure_said: Pressure,
 }
 
 impl Default for Notes {
     fn default() -> Self {
-        Self { throttle: Throttle::default(), pressure: Pressure::None }
+        Self { throttle: Throttle::default(), pressure: Pressure::None, pressure_said: Pressure::None }
     }
 }
 
@@ -70,7 +71,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
     /// Counts a refusal, and says which it was where somebody was not allowed, or there was no place.
     pub(super) fn note_refusal(&mut self, id: ConnId, request: Option<&Request<'_>>, status: u16) {
         self.shared.metrics.refused(status);
-        if matches!(status, 401 | 403 | 429 | 503) && self.admits(Kind::Refusal) {
+        if Kind::of_refusal(status).is_some_and(|kind| self.admits(kind)) {
             let (conn, address) = (id.short(), self.address_of(id));
             // Never the query, in which a token may stand.
             match request.map(Request::path) {
@@ -108,15 +109,28 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         }
     }
 
-    /// Says how short memory has become, where that is not what was last said.
+    /// Says how many were left out of what has happened, where that is due.
+    pub(super) fn say_left_out(&mut self) {
+        if self.shared.notes.throttle.say_left_out(self.shared.now_ms) {
+            // How it ended is not to be among those that were only counted.
+            self.say_pressure();
+        }
+    }
+
+    /// Notes how short memory has become, and says so where that is not what was last said.
     pub(super) fn note_pressure(&mut self, pressure: Pressure) {
-        if pressure == self.shared.notes.pressure {
+        if pressure != self.shared.notes.pressure {
+            self.shared.notes.pressure = pressure;
+            self.say_pressure();
+        }
+    }
+
+    fn say_pressure(&mut self) {
+        let (pressure, before) = (self.shared.notes.pressure, self.shared.notes.pressure_said);
+        if pressure == before || !self.admits(Kind::Memory) {
             return;
         }
-        let before = std::mem::replace(&mut self.shared.notes.pressure, pressure);
-        if !self.admits(Kind::Memory) {
-            return;
-        }
+        self.shared.notes.pressure_said = pressure;
         let (used, budget) = (self.shared.metrics.memory.total(), self.memory_budget());
         let step = match pressure {
             Pressure::None => return info!(used, budget, "memory is not short any more"),
