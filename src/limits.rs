@@ -54,9 +54,16 @@ pub struct InvalidLimit {
     text: String,
 }
 
+impl InvalidLimit {
+    /// What is wrong, without the name of the limit, which is written in several ways.
+    pub fn what(&self) -> String {
+        format!("`{}` is not {}", self.text, self.unit.words())
+    }
+}
+
 impl fmt::Display for InvalidLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: `{}` is not {}", self.name, self.text, self.unit.words())
+        write!(f, "{}: {}", self.name, self.what())
     }
 }
 
@@ -389,6 +396,11 @@ impl Limits {
             (self.frame_budget == 0, "frame_budget is 0"),
             (self.accept_backlog > i32::MAX as usize, "accept_backlog does not fit the kernel's integer"),
             (self.receive_buffer > 1 << 30, "receive_buffer is above 1GiB"),
+            (self.headers_max > 1 << 16, "headers_max is above 65536"),
+            (
+                self.unacknowledged_deadline.as_millis() > i32::MAX as u128,
+                "unacknowledged_deadline does not fit the kernel's integer",
+            ),
             (self.events_max > 1 << 20, "events_max is above 1048576"),
         ];
         rules.iter().filter(|(broken, _)| *broken).map(|(_, text)| (*text).to_owned()).collect()

@@ -46,9 +46,9 @@ pub(super) fn read_networks(table: &mut Table<'_, '_>) -> Networks {
     Networks::parse(&texts).unwrap_or_default()
 }
 
-/// As [`read_networks`], from a flag or a variable.
-pub(super) fn parse_networks(texts: &[String]) -> Result<Networks, String> {
-    Networks::parse(texts).map_err(|wrong| format!("trusted_proxies: {}", not_a_network(&wrong)))
+/// As [`read_networks`], from a flag or a variable of this name.
+pub(super) fn parse_networks(named: &str, texts: &[String]) -> Result<Networks, String> {
+    Networks::parse(texts).map_err(|wrong| format!("{named}: {}", not_a_network(&wrong)))
 }
 
 fn not_a_network(text: &str) -> String {

@@ -22,6 +22,7 @@ use clap::ArgMatches;
 
 pub use admin::Admin;
 pub use auth::Around;
+pub use env::misspelt;
 pub use file::Mistake;
 pub use flags::command;
 pub use log::{Format, Log};
@@ -283,13 +284,13 @@ impl Settings {
             self.tls.proxy_listen = listen.cloned().collect();
         }
         if let Some(trusted) = flags.get_many::<String>("trusted-proxy") {
-            self.trusted_proxies = parse_networks(&trusted.cloned().collect::<Vec<_>>())?;
+            self.trusted_proxies = parse_networks("--trusted-proxy", &trusted.cloned().collect::<Vec<_>>())?;
         }
         if let Some(mode) = flags.get_one::<String>("unix-mode") {
             self.unix_mode = parse_mode(mode).map_err(|what| format!("--unix-mode: {what}"))?;
         }
         if let Some(origins) = flags.get_many::<String>("origin") {
-            self.origins = parse_origins(origins.cloned().collect())?;
+            self.origins = parse_origins("--origin", origins.cloned().collect())?;
         }
         if let Some(listen) = flags.get_many::<String>("tls-listen") {
             self.tls.listen = listen.cloned().collect();
@@ -308,7 +309,8 @@ impl Settings {
         }
         for limit in Limits::TABLE {
             if let Some(text) = flags.get_one::<String>(limit.name) {
-                limit.parse_into(&mut self.limits, text).map_err(|error| format!("--{error}"))?;
+                let parsed = limit.parse_into(&mut self.limits, text);
+                parsed.map_err(|wrong| format!("--{}: {}", limit.name.replace('_', "-"), wrong.what()))?;
             }
         }
         Ok(())
@@ -328,9 +330,8 @@ fn read_limits(source: &Source<'_>, table: Table<'_, '_>) -> Limits {
                 source.wrong(name.at, key, format!("there is no such limit{near}"));
             }
             Some(limit) => {
-                if limit.parse_into(&mut limits, &text.value).is_err() {
-                    let what = format!("`{}` is not {}", text.value, limit.unit.words());
-                    source.wrong(text.at, key, what);
+                if let Err(wrong) = limit.parse_into(&mut limits, &text.value) {
+                    source.wrong(text.at, key, wrong.what());
                 }
                 given.push(Item { value: limit.name, at: name.at });
             }
@@ -349,9 +350,9 @@ fn read_limits(source: &Source<'_>, table: Table<'_, '_>) -> Limits {
     limits
 }
 
-fn parse_origins(origins: Vec<String>) -> Result<OriginPolicy, String> {
+fn parse_origins(named: &str, origins: Vec<String>) -> Result<OriginPolicy, String> {
     match origins.iter().find(|origin| !is_origin(origin)) {
-        Some(origin) => Err(format!("origins: {}", not_an_origin(origin))),
+        Some(origin) => Err(format!("{named}: {}", not_an_origin(origin))),
         None => Ok(policy(origins)),
     }
 }
@@ -398,7 +399,8 @@ mod tests {
             let shown = limit.show(&Limits::default());
             let variable = format!("FANLINE_{}", limit.name.to_uppercase());
             assert!(read(&[&flag, &shown], &[]).is_ok(), "{flag}");
-            assert!(read(&[], &[(&variable, "nonsense")]).unwrap_err().contains(limit.name), "{variable}");
+            assert!(read(&[], &[(&variable, "nonsense")]).unwrap_err().starts_with(&variable), "{variable}");
+            assert!(read(&[&flag, "nonsense"], &[]).unwrap_err().starts_with(&flag), "{flag}");
         }
         let both =
             read(&["--walk-slice", "7"], &[("FANLINE_WALK_SLICE", "8"), ("FANLINE_READ_BUDGET", "9KiB")]);
@@ -416,7 +418,9 @@ mod tests {
         );
         assert_eq!(settings.trusted_proxies.to_string(), "10.0.0.0/8, unix");
         assert_eq!(read(&[], &variables).unwrap().trusted_proxies.to_string(), "::1");
-        assert!(read(&["--trusted-proxy", "x"], &[]).unwrap_err().contains("trusted_proxies: `x` is not"));
+        assert!(read(&["--trusted-proxy", "x"], &[]).unwrap_err().contains("--trusted-proxy: `x` is not"));
+        let wrong = read(&[], &[("FANLINE_ORIGINS", "x")]).unwrap_err();
+        assert!(wrong.starts_with("FANLINE_ORIGINS: `x` is not"), "{wrong}");
     }
 
     #[test]
