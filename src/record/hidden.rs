@@ -244,7 +244,7 @@ impl Hidden {
             Place::Size(_) if byte.is_ascii_hexdigit() || byte == b'\r' => self.keep(byte),
             Place::Size(is_text) => {
                 self.place = Place::Extension(is_text);
-                return b'x';
+                return if matches!(byte, b';' | b' ' | b'\t') { byte } else { b'x' };
             }
             // Nobody reads it, and the body goes on behind it.
             Place::Extension(_) if byte != b'\r' => return b'x',
@@ -473,7 +473,7 @@ mod tests {
         let text = String::from_utf8_lossy(&want);
         assert!(!text.contains("Sesame"), "{text}");
         assert_eq!(want.len(), stream.len());
-        for kept in ["?last=5&token=", "&since=1:2 HTTP/1.1\r\nHost: x", "Content-Length: 6\r\n", "6xxxx\r\n"]
+        for kept in ["?last=5&token=", "&since=1:2 HTTP/1.1\r\nHost: x", "Content-Length: 6\r\n", "6;xxx\r\n"]
         {
             assert!(text.contains(kept), "{kept} in {text}");
         }

@@ -199,8 +199,12 @@ fn http(addr: SocketAddr, proof: &str) {
     );
     let chunks = "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n";
     assert!(
-        ask("POST /rooms/lobby/messages", chunks, "e\r\n\"Popocatepetl\"\r\n0\r\n\r\n")
-            .contains("201 Created")
+        ask(
+            "POST /rooms/lobby/messages",
+            chunks,
+            "e;x=Xochimilco\r\n\"Popocatepetl\"\r\n0\r\nTrailer: Xochimilco\r\n\r\n"
+        )
+        .contains("201 Created")
     );
     assert!(ask(&format!("GET /rooms/lobby/messages?since={position}&wait=5"), "", "").contains("200 OK"));
     assert!(ask("GET /rooms/lobby/messages?since=1:1", "", "").contains("\"recovered\":false"));
