@@ -132,9 +132,9 @@ pub use ledger::snapshot::Snapshot;
 pub use limits::Limits;
 pub use metrics::Metrics;
 pub use proxy::networks::{Hop, Networks};
-#[doc(hidden)]
-pub use reactor::say;
 pub use reactor::{Address, Listen};
+#[doc(hidden)]
+pub use reactor::{LogLines, say};
 pub use room::encoding::{Encoding, Publication};
 pub use room::join::{Join, JoinError, Joined};
 pub use room::log::{Keep, Lag};

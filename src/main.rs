@@ -11,8 +11,9 @@ use fanline::auth::Gate;
 use fanline::backplane::Target;
 use fanline::limits::{Limit, Limits};
 use fanline::record::{Entry, Filler, Oracle, Other, Tape};
-use fanline::settings::{Format, Log, Replay, Settings, SettingsError, Task, Tls};
-use fanline::{Address, Builder, Listen, Rules, Server, say};
+use fanline::replay::ReplayError;
+use fanline::settings::{self, Format, Log, Replay, Settings, SettingsError, Task, Tls};
+use fanline::{Address, Builder, Listen, LogLines, Rules, Server, say};
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
 use tracing::{debug, error, info, warn};
@@ -96,11 +97,12 @@ fn words(error: SettingsError) -> String {
     }
 }
 
-/// Writes what happens to stderr, in the form that is asked for. That whoever read it has gone is no reason to end.
+/// Writes what happens to stderr, in the form that is asked for. That whoever read it has gone, or takes no more, is no
+/// reason to end, or to wait.
 fn begin_log(log: Log) {
     let lines = tracing_subscriber::fmt()
         .with_max_level(log.level)
-        .with_writer(std::io::stderr)
+        .with_writer(|| LogLines)
         .log_internal_errors(false);
     match log.format {
         Format::Human => lines.with_ansi(false).init(),

@@ -115,6 +115,66 @@ fn a_flood_of_violations_is_a_few_lines_that_add_up() {
 }
 
 #[test]
+fn a_server_whose_log_nobody_takes_serves_and_says_later_how_much_was_left_out() {
+    let server = start(&["--log-level", "debug"]);
+    let (mut client, addr) = (connect(server.addr(), "/echo"), server.addr());
+    // Each of these is a line or two; a pipe holds 64 KiB, and nobody reads this one.
+    let mut signals = 0;
+    while signals < 1500 {
+        server.signal("-HUP");
+        signals += 1;
+        if signals % 100 == 0 {
+            client.send("still here".into()).unwrap();
+            assert_eq!(text(&mut client), "still here", "after {signals} signals");
+        }
+    }
+    assert!(get(addr, "/healthz").ends_with("ok\n"));
+    let said = server.all_said("-INT");
+    let reloads = said.iter().filter(|line| line.contains("reload: ")).count();
+    assert!(reloads > 100 && reloads < signals, "{reloads} of {signals}");
+    for line in &said {
+        assert!(line.contains(" fanline"), "a line is torn: {line}");
+    }
+}
+
+#[test]
+fn a_flood_of_one_refusal_does_not_hide_the_first_of_another() {
+    let server = start(&["--log", "json", "--connections-per-address-max", "1"]);
+    let elsewhere = [("origin", "https://elsewhere.example")];
+    for _ in 0..5 {
+        assert_eq!(try_connect(server.addr(), "/echo", &elsewhere).err(), Some(403));
+    }
+    let _one = connect(server.addr(), "/echo");
+    assert_eq!(try_connect(server.addr(), "/echo", &[]).err(), Some(429));
+    let log = objects(server);
+    let refusals = fields(&log, "a request was refused");
+    for status in [403, 429] {
+        let said = refusals.iter().filter(|fields| fields["status"] == status).count();
+        assert!((1..=4).contains(&said), "{status}: {refusals:?}");
+    }
+}
+
+#[test]
+fn what_peers_write_is_on_a_line_of_its_own_and_does_nothing_to_a_terminal() {
+    for form in ["human", "json"] {
+        let server = start(&["--log", form]);
+        let elsewhere = [("origin", "https://elsewhere.example")];
+        for control in ["%0A", "%0D", "%1B", "%C2%9B", "%7F"] {
+            let path = format!("/chat/a{control}2026-01-01T00:00:00.000000Z%20%20INFO%20forged");
+            assert_eq!(try_connect(server.addr(), &path, &elsewhere).err(), Some(400));
+        }
+        let path = "/chat/%22quoted%22%20%E2%80%AEdesrever";
+        assert_eq!(try_connect(server.addr(), path, &elsewhere).err(), Some(403));
+        let lines = server.all_said("-INT");
+        assert!(!lines.iter().any(|line| line.contains("forged")), "{lines:#?}");
+        let line = lines.iter().find(|line| line.contains("a request was refused")).unwrap();
+        assert!(line.contains("desrever"), "{line}");
+        // A program reads it as it is; a terminal would turn the rest of the line around.
+        assert_eq!(line.contains('\u{202e}'), form == "json", "{line:?}");
+    }
+}
+
+#[test]
 fn who_is_refused_is_told_of_with_the_path_and_without_the_query() {
     let server = start(&["--log", "json"]);
     let elsewhere = [("origin", "https://elsewhere.example")];
