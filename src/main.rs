@@ -1,7 +1,7 @@
 //! The Fanline server.
 #![forbid(unsafe_code)]
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -29,10 +29,7 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
-        Ok(Task::Print(page)) => match page.print(&mut std::io::stdout()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(&format!("fanline: {error}")),
-        },
+        Ok(Task::Print(page)) => printed(page.print(&mut std::io::stdout())),
         Ok(Task::Serve(settings)) => match serve(*settings) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
@@ -50,7 +47,16 @@ fn main() -> ExitCode {
 }
 
 fn env(name: &str) -> Option<String> {
-    std::env::var(name).ok()
+    // What is no UTF-8 is not left out, but is found to be wrong like anything else.
+    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+}
+
+/// Says what came of printing. Who has read enough, such as `head`, has not failed.
+fn printed(result: std::io::Result<()>) -> ExitCode {
+    match result {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => fail(&format!("fanline: {error}")),
+        Ok(()) | Err(_) => ExitCode::SUCCESS,
+    }
 }
 
 fn fail(why: &str) -> ExitCode {
@@ -62,8 +68,7 @@ fn fail(why: &str) -> ExitCode {
 fn check(file: &Path) -> ExitCode {
     match Settings::from_file(file, &env) {
         Ok(settings) => {
-            println!("{}: ok\n{}", file.display(), settings.summary());
-            ExitCode::SUCCESS
+            printed(writeln!(std::io::stdout(), "{}: ok\n{}", file.display(), settings.summary()))
         }
         Err(error) => fail(&words(error)),
     }
@@ -77,6 +82,7 @@ fn replay(asked: &Replay) -> ExitCode {
             writeln!(stdout, "{outcome}").unwrap_or_default();
             ExitCode::from(outcome.code())
         }
+        Err(ReplayError::Output(error)) => printed(Err(error)),
         Err(error) => fail(&format!("fanline: {}: {error}", asked.file.display())),
     }
 }
@@ -121,8 +127,20 @@ fn serve(settings: Settings) -> std::io::Result<()> {
     if let Some(trust) = settings.trust() {
         info!("{trust}");
     }
+    let known = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    settings::misspelt(known).iter().for_each(|said| warn!("{said}"));
     let tape = tape(&settings)?;
-    let app = application(&settings, tape.as_ref())?;
+    let server = bind(&settings, tape.clone());
+    if let (Err(_), Some(file)) = (&server, &settings.recording.file) {
+        // Nothing is in it, and it would be in the way of the next try.
+        std::fs::remove_file(file).unwrap_or_default();
+    }
+    run(server?, &settings, tape)
+}
+
+/// What is served, with all that it needs of the machine.
+fn bind(settings: &Settings, tape: Option<Tape>) -> std::io::Result<Server<App>> {
+    let app = application(settings, tape.as_ref())?;
     let mut builder: Builder = Server::builder().reuse_port(settings.reuse_port);
     if let Some(path) = &settings.takeover {
         builder = builder.takeover(path);
@@ -133,7 +151,7 @@ fn serve(settings: Settings) -> std::io::Result<()> {
     for (socket, is_tls) in passed {
         builder = builder.adopt(socket, is_tls);
     }
-    let (plain, tls) = (&settings, &settings.tls);
+    let (plain, tls) = (settings, &settings.tls);
     let listens = [
         (if is_said { &[][..] } else { &plain.listen }, false, false, false),
         (&tls.listen, true, false, false),
@@ -151,7 +169,7 @@ fn serve(settings: Settings) -> std::io::Result<()> {
     if let (Some(cert), Some(key)) = (&settings.tls.cert, &settings.tls.key) {
         builder = builder.tls(cert, key);
     }
-    let server = builder
+    builder
         .limits(settings.limits.clone())
         .origins(settings.origins.clone())
         .deflate(settings.deflate)
@@ -159,10 +177,14 @@ fn serve(settings: Settings) -> std::io::Result<()> {
         .trusted_proxies(settings.trusted_proxies.clone())
         .backplane(settings.backplane.clone())
         .unix_mode(settings.unix_mode)
-        .record(tape.clone())
+        .record(tape)
         .stop_on_signals()
-        .bind(app)?;
-    let fixed = Fixed::of(&settings);
+        .bind(app)
+}
+
+/// Serves until it is told to end.
+fn run(server: Server<App>, settings: &Settings, tape: Option<Tape>) -> std::io::Result<()> {
+    let fixed = Fixed::of(settings);
     let server = server.on_hangup(move |app, rules| {
         let time = NotifyState::monotonic_usec_now();
         notify(&[Some(NotifyState::Reloading), time.ok()].into_iter().flatten().collect::<Vec<_>>());
@@ -264,9 +286,6 @@ fn application(settings: &Settings, tape: Option<&Tape>) -> std::io::Result<App>
 /// Reads flags, variables and the file anew, and takes over what can change; says what that was, or why nothing did.
 fn reload(app: &mut App, rules: &mut Rules, fixed: &Fixed, tape: Option<&Tape>) -> Result<String, String> {
     let settings = Settings::read(std::env::args_os(), env).map_err(words)?;
-    let Some(file) = &settings.file else {
-        return Ok("reload: there is no configuration file to read".to_owned());
-    };
     let recorded = tape.map(|tape| settings.recorded(tape.filler())).transpose()?;
     *app = application(&settings, tape).map_err(|error| error.to_string())?;
     if let (Some(tape), Some(recorded)) = (tape, recorded) {
@@ -305,7 +324,9 @@ fn reload(app: &mut App, rules: &mut Rules, fixed: &Fixed, tape: Option<&Tape>) 
         1 => "1 route".to_owned(),
         count => format!("{count} routes"),
     };
-    Ok(format!("reload: {} with {routes}{stays}", file.display()))
+    let file =
+        settings.file.as_ref().map_or("flags and variables".to_owned(), |file| file.display().to_string());
+    Ok(format!("reload: {file} with {routes}{stays}"))
 }
 
 /// One connection is one open file, so the process takes all it may have.

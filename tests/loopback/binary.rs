@@ -201,7 +201,7 @@ fn what_it_is_told_wrongly_is_an_error_that_names_it() {
     let path = file.path().to_str().unwrap();
     let rows: &[(&[&str], &str)] = &[
         (&["--config", path], "mesage_bytes_max"),
-        (&["--message-bytes-max", "16MB"], "message_bytes_max: `16MB`"),
+        (&["--message-bytes-max", "16MB"], "--message-bytes-max: `16MB`"),
         (&["--listen", "nowhere"], "nowhere"),
         (&["--colour"], "--colour"),
         (&["--outbound-bytes-low", "1GiB"], "outbound_bytes_low is above"),
@@ -231,4 +231,67 @@ fn a_file_variables_and_flags_are_obeyed_in_their_order() {
     for setting in [" message_bytes_max=1KiB ", " walk_slice=7 ", " headers_max=50 "] {
         assert!(limits.contains(setting), "{limits}");
     }
+}
+
+#[test]
+fn what_is_printed_for_who_has_read_enough_is_no_failure_and_a_full_disk_is_one() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "listen = ['127.0.0.1:0']").unwrap();
+    let path = file.path().to_str().unwrap();
+    for args in [&["check", path][..], &["man"], &["completions", "bash"], &["--help"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = fanline(args).stdout(writer).stderr(Stdio::piped()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(0) && said.is_empty(), "{args:?}: {said}");
+    }
+    for args in [&["check", path][..], &["man"]] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = fanline(args).stdout(full).stderr(Stdio::piped()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && said.starts_with("fanline: "), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn a_limit_that_no_machine_has_is_refused_by_its_name() {
+    for (flag, named) in [
+        ("--headers-max", "headers_max is above"),
+        ("--unacknowledged-deadline", "unacknowledged_deadline does"),
+    ] {
+        let most = if flag.ends_with("max") { "9007199254740992" } else { "2501999792h" };
+        let (code, said) = refused(&["--listen", "127.0.0.1:0", flag, most]);
+        assert!(code == Some(2) && said.contains(named), "{flag}: {code:?} {said}");
+    }
+}
+
+#[test]
+fn a_variable_that_is_misspelt_or_no_text_is_told_of() {
+    let mut misspelt = fanline(&["--listen", "127.0.0.1:0"]);
+    let mut server = Process::spawn(misspelt.env("FANLINE_WALK_SLICES", "7"), 1);
+    server.said("FANLINE_WALK_SLICES means nothing; did you mean FANLINE_WALK_SLICE?");
+    let no_text = std::os::unix::ffi::OsStringExt::from_vec(vec![b'7', 0xff]);
+    let no_text: std::ffi::OsString = no_text;
+    let output = fanline(&["--listen", "127.0.0.1:0"]).env("FANLINE_WALK_SLICE", no_text).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains("FANLINE_WALK_SLICE: `7"), "{said}");
+}
+
+#[test]
+fn without_a_file_sighup_reads_what_flags_name_anew() {
+    let token = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(token.path(), "the-first-of-two-tokens").unwrap();
+    let mut server =
+        Process::start(&["--listen", "127.0.0.1:0", "--admin-token-file", token.path().to_str().unwrap()]);
+    let ask = |addr, token: &str| {
+        let head = format!("GET /admin/api/status HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n");
+        let answer = crate::client::exchange(addr, format!("{head}Connection: close\r\n\r\n").as_bytes());
+        answer[9..12].to_owned()
+    };
+    assert_eq!(ask(server.addr(), "the-first-of-two-tokens"), "200");
+    std::fs::write(token.path(), "the-second-of-two-tokens").unwrap();
+    server.signal("-HUP");
+    server.said("reload: flags and variables with 2 routes");
+    assert_eq!(ask(server.addr(), "the-first-of-two-tokens"), "401");
+    assert_eq!(ask(server.addr(), "the-second-of-two-tokens"), "200");
 }

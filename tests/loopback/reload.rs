@@ -149,11 +149,11 @@ fn a_bad_file_changes_nothing_and_is_told_why() {
 }
 
 #[test]
-fn without_a_file_there_is_nothing_to_reload_and_nobody_is_hurt() {
+fn without_a_file_flags_and_variables_are_read_anew_and_nobody_is_hurt() {
     let mut server = Process::start(&["--listen", "127.0.0.1:0"]);
     let mut open = connect(server.addr(), "/echo");
     server.signal("-HUP");
-    assert_eq!(server.said("reload: "), "reload: there is no configuration file to read");
+    assert_eq!(server.said("reload: "), "reload: flags and variables with 2 routes");
     open.send("still here".into()).unwrap();
     assert_eq!(text(&mut open), "still here");
 }
