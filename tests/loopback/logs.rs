@@ -116,11 +116,14 @@ fn a_flood_of_violations_is_a_few_lines_that_add_up() {
 
 #[test]
 fn a_server_whose_log_nobody_takes_serves_and_says_later_how_much_was_left_out() {
-    let server = start(&["--log-level", "debug"]);
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("long".repeat(60));
+    std::fs::write(&config, "").unwrap();
+    let mut server = start(&["-c", config.to_str().unwrap()]);
     let (mut client, addr) = (connect(server.addr(), "/echo"), server.addr());
-    // Each of these is a line or two; a pipe holds 64 KiB, and nobody reads this one.
+    // Each is a line that names the file; a pipe holds 64 KiB, some 200 of them, and nobody reads this one.
     let mut signals = 0;
-    while signals < 1500 {
+    while signals < 1200 {
         server.signal("-HUP");
         signals += 1;
         if signals % 100 == 0 {
@@ -129,12 +132,11 @@ fn a_server_whose_log_nobody_takes_serves_and_says_later_how_much_was_left_out()
         }
     }
     assert!(get(addr, "/healthz").ends_with("ok\n"));
-    let said = server.all_said("-INT");
-    let reloads = said.iter().filter(|line| line.contains("reload: ")).count();
-    assert!(reloads > 100 && reloads < signals, "{reloads} of {signals}");
-    for line in &said {
-        assert!(line.contains(" fanline"), "a line is torn: {line}");
-    }
+    // Now somebody reads again.
+    (0..50).for_each(|_| drop(server.said("reload: ")));
+    server.signal("-HUP");
+    server.said("lines before this one were left out");
+    assert!(get(addr, "/healthz").ends_with("ok\n"));
 }
 
 #[test]
