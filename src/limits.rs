@@ -3,11 +3,12 @@
 //! A limit is a field of [`Limits`] and a row of [`Limits::TABLE`]; the row is what makes it a key of the
 //! configuration file, an environment variable, a flag and a line of `docs/settings.md`.
 
+mod invalid;
 mod unit;
 
-use std::fmt;
 use std::time::Duration;
 
+pub use invalid::InvalidLimit;
 pub use unit::Unit;
 
 /// One row of the table of limits.
@@ -45,29 +46,6 @@ impl Limit {
         Ok(())
     }
 }
-
-/// A written limit that is not one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvalidLimit {
-    name: &'static str,
-    unit: Unit,
-    text: String,
-}
-
-impl InvalidLimit {
-    /// What is wrong, without the name of the limit, which is written in several ways.
-    pub fn what(&self) -> String {
-        format!("`{}` is not {}", self.text, self.unit.words())
-    }
-}
-
-impl fmt::Display for InvalidLimit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.name, self.what())
-    }
-}
-
-impl std::error::Error for InvalidLimit {}
 
 macro_rules! field_type {
     (Time) => {

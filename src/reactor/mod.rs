@@ -5,7 +5,6 @@ mod address;
 mod arrivals;
 mod backlog;
 pub mod inbox;
-mod lines;
 mod link;
 mod listener;
 mod machine;
@@ -39,7 +38,6 @@ use crate::record::{Input, Tape};
 pub use address::{Address, Listen};
 use backlog::Backlog;
 use inbox::Inbox;
-pub use lines::LogLines;
 use link::Link;
 use listener::Listener;
 pub use recorded::any_instant;
@@ -49,7 +47,7 @@ pub use sockets::{Passed, Sockets};
 use takeover::Door;
 use tls::{Identity, TlsFiles};
 use token::Source;
-pub use words::say;
+pub use words::{LogLines, say};
 use words::{complain, say_overrun};
 
 /// A poller, its listeners, and the engine they drive.

@@ -10,6 +10,7 @@
 mod bytes;
 mod entry;
 mod filler;
+mod frames;
 mod header;
 mod hidden;
 mod json;
