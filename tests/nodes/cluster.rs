@@ -336,7 +336,7 @@ fn takes_over(go: impl FnOnce(&mut Redis), come_back: impl FnOnce(&mut Redis)) {
         .collect();
     rooms.iter().for_each(|room| nodes[0].insist(room, "before"));
     // What has been answered is with the replica, or it would be lost by right.
-    wait_until("it is with the replica", || cluster.ask(0, &["wait", "1", "1000"]) == "1");
+    cluster.servers[0].wait_until_copied(&cluster.servers[3]);
     go(&mut cluster.servers[0]);
     nodes.iter().for_each(|node| assert!(node.wait_until(503) < Duration::from_secs(3)));
     std::thread::scope(|scope| {

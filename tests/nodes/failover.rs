@@ -38,7 +38,7 @@ fn row_7_of_part_2_nodes_follow_the_primary_to_another_host_and_back() {
     let raw: Vec<_> = nodes.iter().map(|node| node.member("/chat/lobby", None)).collect();
     let json = nodes[1].member("/chat/lobby", Some("fanline.v1"));
     nodes[0].insist("lobby", "before");
-    wait_until("it is with the replica", || pair.primary.ask(&["wait", "1", "1000"]) == "1");
+    pair.primary.wait_until_copied(&pair.replica);
     pair.primary.kill();
     nodes.iter().for_each(|node| assert!(node.wait_until(503) < Duration::from_secs(3)));
     assert_eq!(nodes[0].post("lobby", "refused").0, 503, "a replica takes nothing");
@@ -53,7 +53,7 @@ fn row_7_of_part_2_nodes_follow_the_primary_to_another_host_and_back() {
         pair.primary.ask(&["info", "replication"]).contains("master_link_status:up")
     });
     nodes[1].insist("lobby", "demoted");
-    wait_until("it is with the old one", || pair.replica.ask(&["wait", "1", "1000"]) == "1");
+    pair.replica.wait_until_copied(&pair.primary);
     // And back, without that any connection is cut: who publishes is told that it is read only.
     assert_eq!(pair.primary.ask(&["replicaof", "no", "one"]), "OK");
     assert_eq!(pair.replica.ask(&["replicaof", "127.0.0.1", &pair.ports[0]]), "OK");
@@ -79,7 +79,7 @@ fn what_a_promoted_replica_never_had_begins_another_epoch_on_every_node() {
     let members: Vec<_> = nodes.iter().map(|node| node.member("/chat/lobby", Some("fanline.v1"))).collect();
     let raw = nodes[0].member("/chat/lobby", None);
     nodes[0].insist("lobby", "before");
-    wait_until("it is with the replica", || pair.primary.ask(&["wait", "1", "1000"]) == "1");
+    pair.primary.wait_until_copied(&pair.replica);
     // It follows no longer, so what comes now is lost with the primary.
     assert_eq!(pair.replica.ask(&["replicaof", "no", "one"]), "OK");
     nodes[0].insist("lobby", "lost");

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::node::PATIENCE;
+
 pub struct Redis {
     folder: tempfile::TempDir,
     args: Vec<String>,
@@ -70,6 +72,22 @@ impl Redis {
     pub fn ask(&self, args: &[&str]) -> String {
         let said = Command::new("redis-cli").arg("-s").arg(self.socket()).args(args).output().unwrap();
         String::from_utf8_lossy(&said.stdout).trim().to_owned()
+    }
+
+    /// Waits until a replica has all that there is here by now. `WAIT` does not say that: it is about what was written on
+    /// its own connection.
+    pub fn wait_until_copied(&self, replica: &Redis) {
+        let offset = |redis: &Redis, of: &str| {
+            let info = redis.ask(&["info", "replication"]);
+            let number = info.lines().find_map(|line| line.trim().strip_prefix(of)?.parse::<u64>().ok());
+            number.unwrap_or_default()
+        };
+        let (here, begun) = (offset(self, "master_repl_offset:"), Instant::now());
+        assert!(here > 0, "it is no primary");
+        while offset(replica, "slave_repl_offset:") < here {
+            assert!(begun.elapsed() < PATIENCE, "the replica never has what there is");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 
