@@ -245,8 +245,8 @@ fn shared(mut link: Backplane, data: &[u8]) {
         }
         while let Some(event) = link.pop_event() {
             match event {
-                Event::Begin(_, position) => has_begun = position.offset < 1 << 62,
-                Event::Append { .. } => assert!(has_begun),
+                Event::Begin(_, position, _) => has_begun = position.offset < 1 << 62,
+                Event::Append { .. } | Event::Renamed(..) => assert!(has_begun),
                 Event::Ready(_) => assert!(has_begun),
                 Event::Counted(..) | Event::Listed(..) | Event::WentRound(_) => {}
                 Event::Answered(id, ..) => assert_eq!(id, ConnId::from_bits(1)),
@@ -309,7 +309,7 @@ pub fn channels(data: &[u8]) {
         }
         while let Some(event) = link.pop_event() {
             match event {
-                Event::Begin(_, position) => has_begun = position.offset == 0,
+                Event::Begin(_, position, _) => has_begun = position.offset == 0,
                 Event::Append { kind, payload, .. } => {
                     assert!(has_begun);
                     assert!(kind == Kind::Text && std::str::from_utf8(&payload).is_ok());
@@ -319,7 +319,7 @@ pub fn channels(data: &[u8]) {
                     );
                 }
                 Event::Ready(_) => assert!(has_begun),
-                Event::Counted(..) | Event::Listed(..) | Event::WentRound(_) => {
+                Event::Renamed(..) | Event::Counted(..) | Event::Listed(..) | Event::WentRound(_) => {
                     panic!("a layer knows nothing of that")
                 }
                 Event::Answered(id, ..) => assert_eq!(id, ConnId::from_bits(1)),

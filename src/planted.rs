@@ -81,6 +81,8 @@ faults! {
     AnswerToTheLast,
     /// A connection is taken for the author of what one of the same number has said on another node.
     ForeignAuthorTaken,
+    /// Nobody looks whether the server is the one that gave the last numbers.
+    ReignForgotten,
     ;
 }
 

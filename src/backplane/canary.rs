@@ -3,6 +3,7 @@
 use super::line::{Expected, Line, Purpose};
 use super::news::subscribe;
 use super::resp::Reply;
+use super::shard::Shard;
 use super::{Backplane, Event, slot};
 
 /// How long Redis remembers a canary, in milliseconds.
@@ -56,9 +57,35 @@ impl Backplane {
         let (channel, sha) = (self.canary_channel(shard), self.publish.sha.clone());
         let (key, sent) = (format!("{key}:{now_ms}"), now_ms.to_string());
         let parts = [
-            "EVALSHA", &sha, "3", &state, &log, &key, &channel, "n 0 - 0", &sent, "1", CANARY_MS, "1000", "1",
+            "EVALSHA",
+            &sha,
+            "3",
+            &state,
+            &log,
+            &key,
+            &channel,
+            "n 0 - 0",
+            &sent,
+            "1",
+            CANARY_MS,
+            "1000",
+            "1",
+            // However sure this node is of the reign, it is looked up now and then: a server may have been a replica for a
+            // moment without that its lines were cut.
+            Shard::UNKNOWN,
         ];
         self.shards[shard][Purpose::Commands].ask(Expected::Canary, &parts.map(str::as_bytes), now_ms);
+    }
+
+    /// A script has said whose reign it is, as far as it has looked that up.
+    pub(super) fn hear_reign(&mut self, shard: usize, answer: &Reply) {
+        if let Some(reign) = answer.list().get(2).and_then(Reply::text)
+            && self.shards[shard].hear_reign(reign)
+        {
+            self.say(
+                "INFO is refused: after a failover places that were lost may be given to other messages",
+            );
+        }
     }
 
     /// A canary has come round; its message is when it was sent.

@@ -469,6 +469,7 @@ mod tests {
                 Event::Answered(_, _, Ok(published)) => Some(published.position.to_string()),
                 Event::Answered(_, _, Err(error)) => Some(error.to_string()),
                 Event::Begin(..)
+                | Event::Renamed(..)
                 | Event::Append { .. }
                 | Event::Ready(_)
                 | Event::WentRound(_)

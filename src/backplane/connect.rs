@@ -99,6 +99,7 @@ impl Backplane {
         unanswered.iter().for_each(|waiting| self.lose(&waiting.expected));
         match line.purpose {
             Purpose::Commands => {
+                self.shards[line.shard].forget_reign();
                 self.stop_sending(line.shard, now_ms);
                 self.stop_reading(line.shard);
             }

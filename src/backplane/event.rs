@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::id::ConnId;
+use crate::room::lineage::Lineage;
 use crate::room::position::Position;
 use crate::room::presence::{Census, Roster};
 use crate::room::publish::{NotPublished, Published, Ticket};
@@ -23,8 +24,11 @@ pub enum Kind {
 /// What the backplane has for its node.
 #[derive(Debug, PartialEq)]
 pub enum Event {
-    /// A room goes on after this position: it has just been opened, or what came before is lost.
-    Begin(Arc<str>, Position),
+    /// A room goes on after this position: it has just been opened, or what came before is lost. Its epoch may go on
+    /// from earlier ones.
+    Begin(Arc<str>, Position, Lineage),
+    /// A room goes on where it is, under another epoch.
+    Renamed(Arc<str>, u64, Lineage),
     /// The next publication of a room.
     Append {
         /// The room.

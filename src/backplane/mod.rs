@@ -4,6 +4,10 @@
 //! log only what has been announced, or stands in the stream, by its offset: whatever is missing between two
 //! announcements is read from the stream, and what cannot be had there is owned up to.
 //!
+//! A server that was promoted, or started again, may not know what was numbered last, and numbers on from what it has. So a
+//! room's first publication in another *reign* begins an epoch (`script::append`), and Redis remembers where the epoch
+//! before it ends: up to there a position is good, and behind it there was something that is lost.
+//!
 //! A shard is a server with two lines to it. One Redis, of whatever hosts it is now on one, is one shard that has all
 //! rooms; of a Redis Cluster each shard has the rooms of its slots.
 
@@ -164,6 +168,11 @@ impl Backplane {
         self.owner_of(self.slot_of(room))
     }
 
+    /// Under whom a room is, as far as that is known.
+    fn reign_at(&self, room: &str) -> String {
+        self.shard_of(room).map_or(Shard::UNKNOWN, |shard| self.shards[shard].reign()).to_owned()
+    }
+
     /// Asks Redis something about a room. All of a room's keys are in one slot, and so with one server.
     fn ask_about(&mut self, room: &str, expected: Expected, parts: &[&[u8]], now_ms: u64) {
         if self.cluster.is_none() {
@@ -257,9 +266,13 @@ impl Backplane {
             // One that is refused, as where memory is short, is not heard either, and that is no fault of the line.
             Expected::Canary if matches!(reply, Reply::Error(_)) => {}
             Expected::Canary => {
+                self.hear_reign(line.shard, reply);
                 self.shards[line.shard].deaf_since_ms.get_or_insert(now_ms);
             }
-            Expected::Published(number) => self.hear_published(number, reply, now_ms),
+            Expected::Published(number) => {
+                self.hear_reign(line.shard, reply);
+                self.hear_published(number, reply, now_ms);
+            }
             Expected::Seated(room) => self.hear_seated(&room, reply, now_ms)?,
             Expected::Listed(number) => self.hear_listed(number, reply),
             Expected::Read(room, reading, shard) => {
@@ -474,7 +487,8 @@ mod tests {
         fn events(&mut self) -> Vec<String> {
             let events = std::iter::from_fn(|| self.backplane.pop_event());
             let word = |event| match event {
-                Event::Begin(_, position) => format!("begin {position}"),
+                Event::Begin(_, position, _) => format!("begin {position}"),
+                Event::Renamed(_, epoch, _) => format!("epoch {epoch}"),
                 Event::Append { payload, .. } => String::from_utf8_lossy(&payload).into_owned(),
                 Event::Ready(_) => "ready".to_owned(),
                 Event::WentRound(took_ms) => format!("round in {took_ms} ms"),
@@ -563,6 +577,48 @@ mod tests {
     }
 
     #[test]
+    fn a_room_goes_on_under_another_epoch_as_far_as_the_one_before_is_a_part_of_it() {
+        for (ends, want) in [(2, &["epoch 4", "m3"][..]), (3, &["epoch 4", "m3"]), (1, &["begin 4:2", "m3"])]
+        {
+            let mut stage = Stage::new();
+            stage.share("a");
+            stage.page(3, 1..=2);
+            stage.events();
+            stage.announce("a", 4, 3);
+            assert!(stage.said(COMMANDS).contains("p:log{a} 3 2 "), "what was before that?");
+            let entry = list(&[bulk("3"), bulk("3 t 7 2 1"), bulk("m3")]);
+            let lineage = bulk(&format!(" 2:1 3:{ends}"));
+            stage.reply(COMMANDS, &list(&[bulk("4"), bulk("3"), entry, ":0\r\n".into(), lineage]));
+            assert_eq!(stage.events(), want, "{ends}");
+            stage.announce("a", 4, 4);
+            assert_eq!(stage.events(), ["m4"]);
+        }
+    }
+
+    #[test]
+    fn a_reign_is_looked_up_on_each_line_and_said_with_each_publication() {
+        let mut stage = Stage::new();
+        let told = |stage: &mut Stage| {
+            stage.publish("one").unwrap();
+            stage.said(COMMANDS).split(' ').next_back().map(str::to_owned)
+        };
+        assert_eq!(told(&mut stage).as_deref(), Some("?"));
+        stage.reply(COMMANDS, &list(&[bulk("3:1"), ":0\r\n".into(), bulk("abc")]));
+        assert_eq!(told(&mut stage).as_deref(), Some("abc"));
+        stage.reply(COMMANDS, &list(&[bulk("3:2"), ":0\r\n".into()]));
+        stage.backplane.lost(COMMANDS, "cut", stage.now_ms);
+        stage.now_ms += 50;
+        stage.open(COMMANDS);
+        assert_eq!(told(&mut stage).as_deref(), Some("?"), "it may be another one");
+        stage.backplane.take_remark();
+        stage.reply(COMMANDS, &list(&[bulk("3:3"), ":0\r\n".into(), bulk("")]));
+        assert!(stage.backplane.take_remark().is_some_and(|said| said.contains("INFO is refused")));
+        stage.publish("two").unwrap();
+        stage.reply(COMMANDS, &list(&[bulk("3:4"), ":0\r\n".into(), bulk("")]));
+        assert_eq!(stage.backplane.take_remark(), None, "once");
+    }
+
+    #[test]
     fn nothing_is_put_behind_what_redis_may_not_have_any_more() {
         let mut stage = Stage::new();
         stage.share("a");
@@ -645,7 +701,7 @@ mod tests {
         stage.backplane.set_limits(&limits);
         stage.publish("one").unwrap();
         let said = stage.said(COMMANDS);
-        assert_eq!(said.split(' ').rev().nth(1), Some("10000"), "twice the deadline: {said}");
+        assert_eq!(said.split(' ').rev().nth(2), Some("10000"), "twice the deadline: {said}");
     }
 
     #[test]

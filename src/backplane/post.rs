@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Write as _;
 use std::ops::Range;
 
-use super::line::{Expected, Purpose, State};
+use super::line::{Expected, Purpose};
 use super::redirect::Redirection;
 use super::resp::{Reply, word};
+use super::shard::Shard;
 use super::{Backplane, Event, Kind};
 use crate::id::ConnId;
 use crate::planted::{Fault, is_planted};
@@ -67,11 +68,11 @@ struct Pending {
 }
 
 impl Pending {
-    /// Keys and arguments, but for the key of the one before.
-    const WORDS: usize = 10;
+    /// Keys and arguments, but for the key of the one before; the last is the reign.
+    const WORDS: usize = 11;
 
     /// Writes the command.
-    fn write(&self, before: Option<&Pending>, sha: &str, out: &mut Vec<u8>) {
+    fn write(&self, before: Option<&Pending>, (sha, reign): (&str, &str), out: &mut Vec<u8>) {
         let (words, keys) = if before.is_some() { (4, 4) } else { (3, 3) };
         // Writing to memory does not fail.
         write!(out, "*{}\r\n$7\r\nEVALSHA\r\n", Self::WORDS + words).unwrap_or_default();
@@ -80,6 +81,7 @@ impl Pending {
         out.extend_from_slice(&self.written[..self.key.end]);
         out.extend_from_slice(before.map_or(&[][..], |before| &before.written[before.key.clone()]));
         out.extend_from_slice(&self.written[self.key.end..]);
+        word(out, reign.as_bytes());
     }
 }
 
@@ -96,13 +98,14 @@ impl Post {
     }
 
     /// Sends one on a line; the one before it must be on its way.
-    fn send(&mut self, number: u64, sha: &str, (shard, line): (usize, &mut State), now_ms: u64) {
+    fn send(&mut self, number: u64, sha: &str, (at, shard): (usize, &mut Shard), now_ms: u64) {
         let Some(pending) = self.pending.get(&number) else { return };
         let before = pending.before.and_then(|before| self.pending.get(&before));
-        pending.write(before, sha, &mut line.output);
+        let (line, reign) = shard.commands();
+        pending.write(before, (sha, reign), &mut line.output);
         line.await_reply(Expected::Published(number), now_ms);
         if let Some(pending) = self.pending.get_mut(&number) {
-            pending.at = Some(shard);
+            pending.at = Some(at);
         }
     }
 
@@ -231,8 +234,7 @@ impl Backplane {
             && self.shards[shard][Purpose::Commands].is_up()
         {
             next = pending.after;
-            let line = &mut self.shards[shard][Purpose::Commands];
-            self.post.send(number, &self.publish.sha, (shard, line), now_ms);
+            self.post.send(number, &self.publish.sha, (shard, &mut self.shards[shard]), now_ms);
         }
     }
 
@@ -276,9 +278,8 @@ impl Backplane {
                 if self.shards[shard][Purpose::Commands].is_up()
                     && self.post.pending.get(&number).is_some_and(|pending| self.post.may_go(pending)) =>
             {
-                let line = &mut self.shards[shard][Purpose::Commands];
-                line.say_asking(now_ms);
-                self.post.send(number, &self.publish.sha, (shard, line), now_ms);
+                self.shards[shard][Purpose::Commands].say_asking(now_ms);
+                self.post.send(number, &self.publish.sha, (shard, &mut self.shards[shard]), now_ms);
             }
             Redirection::Moved(_) | Redirection::Ask(_) | Redirection::Wait { .. } => {
                 if let Some(pending) = self.post.pending.get_mut(&number) {

@@ -212,6 +212,7 @@ impl Backplane {
             self.room_age(keep.unwrap_or_default()).to_string(),
             self.limits.backplane_log_min.to_string(),
             Self::SEATED.to_string(),
+            self.reign_at(room),
         ];
         let mut parts: Vec<&[u8]> = vec![b"EVALSHA", sha.as_bytes(), b"8"];
         parts.extend(keys.iter().chain(&own).map(String::as_bytes));
@@ -365,9 +366,9 @@ mod tests {
             let words: Vec<&str> =
                 text.split("\r\n").filter(|word| !word.starts_with(['*', '$']) && !word.is_empty()).collect();
             let told = words.split(|word| *word == "EVALSHA").skip(1).flat_map(|asked| {
-                // The name, the number of keys, eight keys, and seven arguments stand before the version.
-                let users = asked[21..].chunks(3).map(|user| user.join(" "));
-                std::iter::once(asked[17..].first().map_or(String::new(), |version| format!("v{version}")))
+                // The name, the number of keys, eight keys, and eight arguments stand before the version.
+                let users = asked[22..].chunks(3).map(|user| user.join(" "));
+                std::iter::once(asked[18..].first().map_or(String::new(), |version| format!("v{version}")))
                     .chain(users)
             });
             told.collect()

@@ -11,6 +11,7 @@ use super::shard::Shard;
 use super::{Backplane, Event, Kind};
 use crate::id::ConnId;
 use crate::planted::{Fault, is_planted};
+use crate::room::lineage::Lineage;
 use crate::room::log::Keep;
 use crate::room::position::Position;
 
@@ -235,6 +236,7 @@ impl Backplane {
             self.limits.page_entries_max.to_string(),
             self.limits.page_bytes_max.max(1).to_string(),
             self.room_age(keep).to_string(),
+            self.reign_at(room),
         ];
         let (state, log, sha) = (self.key("state", room), self.key("log", room), self.read.sha.clone());
         let mut parts: Vec<&[u8]> =
@@ -269,6 +271,7 @@ impl Backplane {
         let unread = || "a room cannot be read".to_owned();
         let [epoch, offset, entries, rest @ ..] = reply.list() else { return Err(unread()) };
         let is_listed = rest.first().and_then(Reply::number) == Some(1);
+        let lineage = rest.get(1).and_then(Reply::text).map(Lineage::read).unwrap_or_default();
         let number_of = |reply: &Reply| reply.number().filter(is_offset).ok_or_else(unread);
         let (epoch, latest) = (epoch.number().ok_or_else(unread)?, number_of(offset)?);
         let entries = entries.list();
@@ -276,13 +279,18 @@ impl Backplane {
             Some(first) => number_of(first)?,
             None => latest + 1,
         };
-        let follows = |head: Position| head.epoch == epoch && head.offset + 1 == first;
-        if !entry.head.as_ref().is_some_and(|(head, _)| follows(*head)) {
+        let is_here = |head: Position| head.epoch == epoch || lineage.has(head);
+        let follows = |head: Position| is_here(head) && head.offset + 1 == first;
+        if let Some((head, _)) = entry.head.as_mut().filter(|(head, _)| follows(*head)) {
+            if std::mem::replace(&mut head.epoch, epoch) != epoch {
+                self.events.push_back(Event::Renamed(room.clone(), epoch, lineage.clone()));
+            }
+        } else {
             let position = Position { epoch, offset: first.saturating_sub(1) };
             let is_told = entry.head.is_none() || !is_planted(Fault::LossNotTold);
             entry.head = Some((position, Bytes::new()));
             if is_told {
-                self.events.push_back(Event::Begin(room.clone(), position));
+                self.events.push_back(Event::Begin(room.clone(), position, lineage.clone()));
             }
         }
         let mut last = first.saturating_sub(1);
@@ -296,7 +304,7 @@ impl Backplane {
             if offset != last + 1 {
                 // Somebody has taken entries out of the middle: it goes on behind the hole, and says so.
                 let position = Position { epoch, offset: offset.saturating_sub(1) };
-                self.events.push_back(Event::Begin(room.clone(), position));
+                self.events.push_back(Event::Begin(room.clone(), position, lineage.clone()));
             }
             last = offset;
             self.append(room, Position { epoch, offset }, stamp.clone(), payload.clone());

@@ -27,22 +27,65 @@ impl Script {
     }
 }
 
-/// Numbers a message, keeps it, and says so to all nodes: a function that other scripts call. Returns epoch and offset.
-///
-/// Keys: the room's state, its stream.
-/// Arguments: the channel; and of the function, what the message is and whose, its payload, how many the stream keeps (as
-/// many as before, where that is empty), for how many milliseconds the room is remembered, and how many a stream keeps of
-/// which nobody has said.
-macro_rules! append {
+/// Looks up the server's *reign*: a name for the time for which it gives the numbers without a break, from when it was
+/// started, or promoted. Nothing, where it may not be asked.
+macro_rules! look_up {
     () => {
         "\
+local function look_up()
+  local reign = ''
+  for _, part in ipairs({'server', 'replication'}) do
+    local said = redis.pcall('INFO', part)
+    if type(said) ~= 'string' then return '' end
+    for _, name in ipairs({'run_id', 'master_replid'}) do
+      local found = string.match(said, name .. ':(%x+)')
+      if found then reign = reign .. string.sub(found, 1, 16) end
+    end
+  end
+  return reign
+end
+"
+    };
+}
+pub(super) use look_up;
+
+/// Numbers a message, keeps it, and says so to all nodes: a function that other scripts call. Returns epoch and offset;
+/// and the server's reign, where it was looked up.
+///
+/// What the server before this one had given last may have been lost, so a room's first publication in another reign
+/// begins an epoch. That goes on from the one before, of which the place where it ends is noted: up to there a position
+/// says the same in both.
+///
+/// Keys: the room's state, its stream.
+/// Arguments: the channel, and as the eighth the reign as the node knows it (`?` where it does not, nothing where it is not
+/// told); and of the function, what the message is and whose, its payload, how many the stream keeps (as many as before,
+/// where that is empty), for how many milliseconds the room is remembered, and how many a stream keeps of which nobody has
+/// said.
+macro_rules! append {
+    () => {
+        concat!(
+            look_up!(),
+            "\
 local function append(what, payload, kept, age, least)
   local time = redis.call('TIME')
-  local epoch = redis.call('HGET', KEYS[1], 'epoch')
-  if not epoch then
-    epoch = time[1] .. string.format('%06d', time[2])
-    redis.call('HSET', KEYS[1], 'epoch', epoch, 'offset', 0)
-    redis.call('DEL', KEYS[2])
+  local state, told = redis.call('HMGET', KEYS[1], 'epoch', 'reign'), ARGV[8]
+  local epoch, reign, found = state[1], state[2], nil
+  if told == '?' or (reign and told ~= '' and told ~= reign) then found = look_up() end
+  local right = found or told
+  if not epoch or (right ~= '' and right ~= reign) then
+    local was = ''
+    if epoch then
+      state = redis.call('HMGET', KEYS[1], 'was', 'offset')
+      was = (state[1] or '') .. ' ' .. epoch .. ':' .. (state[2] or 0)
+      while select(2, string.gsub(was, ' ', '')) > 16 do was = string.gsub(was, '^ %S+', '') end
+    end
+    local begun = time[1] .. string.format('%06d', time[2])
+    redis.call('HSET', KEYS[1], 'epoch', begun, 'reign', right, 'was', was)
+    if not epoch then
+      redis.call('HSET', KEYS[1], 'root', begun, 'offset', 0)
+      redis.call('DEL', KEYS[2])
+    end
+    epoch = begun
   end
   local offset = string.format('%.0f', redis.call('HINCRBY', KEYS[1], 'offset', 1))
   local stamp = time[1] .. string.format('%03d', math.floor(time[2] / 1000)) .. ' ' .. what
@@ -51,62 +94,80 @@ local function append(what, payload, kept, age, least)
   redis.call('PEXPIRE', KEYS[1], age)
   redis.call('PEXPIRE', KEYS[2], age)
   redis.call('PUBLISH', ARGV[1], epoch .. ' ' .. offset .. ' ' .. stamp .. '\\n' .. payload)
-  return epoch, offset
+  return epoch, offset, found
 end
 "
+        )
     };
 }
 pub(super) use append;
 
 /// Publishes once; what came with the same key before is only told where it stands. Returns the position, and whether it
-/// had been there; or 2, and nothing is done, where the publication that is to stand before it has not come yet.
+/// had been there; or 2, and nothing is done, where the publication that is to stand before it has not come yet. Where the
+/// reign was looked up, it comes third.
 ///
 /// Keys: the room's state, its stream, the publication's idempotency key, and that of the one before, if there is one
 /// on its way.
 /// Arguments: the channel, what the message is and whose, its payload, how many the stream keeps, for how many
-/// milliseconds the room and the idempotency key are remembered, and how many a stream keeps of which nobody has said.
+/// milliseconds the room and the idempotency key are remembered, how many a stream keeps of which nobody has said, and the
+/// reign.
 pub(super) const PUBLISH: &str = concat!(
     append!(),
     "\
 local known = redis.call('GET', KEYS[3])
 if known then return {known, 1} end
 if KEYS[4] and redis.call('EXISTS', KEYS[4]) == 0 then return {'', 2} end
-local epoch, offset = append(ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[7])
+local epoch, offset, reign = append(ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[7])
 redis.call('SET', KEYS[3], epoch .. ':' .. offset, 'PX', ARGV[6])
-return {epoch .. ':' .. offset, 0}
+return {epoch .. ':' .. offset, 0, reign}
 "
 );
 
 /// Reads a page of what came after a publication, or of the latest ones where that is not known here. Returns the
-/// epoch, the offset of the latest, offset, stamp and payload of each, and whether users are listed in the room.
+/// epoch, the offset of the latest, offset, stamp and payload of each, whether users are listed in the room, and the
+/// earlier epochs that this one goes on from, each with the last offset that both have.
 ///
-/// A room that is not there gets its epoch. One that has another publication than the reader has at the reader's
-/// place, or none yet, has lost some and gets a new epoch: the offsets that follow stand for something else. Where what
-/// the reader has is not kept any more, nobody can tell whether the next one follows upon it: that one is left out, so
-/// that the reader sees a gap.
+/// A room that is not there gets its epoch. One that has none yet at the reader's place, in the reader's epoch, has lost
+/// some and gets a new epoch: the offsets that follow stand for something else. It goes on from what there is, where that is
+/// known to be of one reign. One that has another publication there gets an epoch that goes on from nothing. Who is in an earlier epoch goes on in this one, unless
+/// it is behind the place where that ended. Where what the reader has is not kept any more, nobody can tell whether the
+/// next one follows upon it: that one is left out, so that the reader sees a gap.
 ///
 /// Keys: the room's state, its stream.
 /// Arguments: epoch, offset and stamp of the reader's last; how many there are to be where those are not known; how many
-/// publications and bytes make a page; for how many milliseconds the room is remembered.
-pub(super) const READ: &str = "\
-local state = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'listed')
+/// publications and bytes make a page; for how many milliseconds the room is remembered; and the reign, as for `append`.
+pub(super) const READ: &str = concat!(
+    look_up!(),
+    "\
+local state = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'listed', 'was', 'reign')
+local told, reign = ARGV[8], state[5]
 local epoch, offset, head = state[1], tonumber(state[2] or 0), tonumber(ARGV[2])
-local from = head + 1
-local function renew()
+local was, shared = state[4] or '', -1
+local from, follows = head + 1, false
+local function renew(from)
   local time = redis.call('TIME')
-  epoch = time[1] .. string.format('%06d', time[2])
-  redis.call('HSET', KEYS[1], 'epoch', epoch, 'offset', string.format('%.0f', offset))
+  epoch, was = time[1] .. string.format('%06d', time[2]), from
+  redis.call('HSET', KEYS[1], 'epoch', epoch, 'root', epoch, 'offset', string.format('%.0f', offset), 'was', was)
+  if told == '?' then told = look_up() end
+  redis.call('HSET', KEYS[1], 'reign', told)
 end
+if epoch and epoch == ARGV[1] then shared = offset
+elseif epoch then shared = tonumber(string.match(was, ' ' .. ARGV[1] .. ':(%d+)') or -1) end
 if not epoch then
   offset = 0
-  renew()
+  renew('')
   redis.call('DEL', KEYS[2])
-elseif epoch == ARGV[1] then
+elseif shared >= head then
   local last = redis.call('XRANGE', KEYS[2], ARGV[2] .. '-0', ARGV[2] .. '-0')[1]
-  if offset < head or (last and ARGV[3] ~= '' and last[2][2] ~= ARGV[3]) then renew()
-  elseif not last and ARGV[3] ~= '' and head < offset then from = head + 2 end
+  if last and ARGV[3] ~= '' and last[2][2] ~= ARGV[3] then renew('')
+  else
+    follows = true
+    if not last and ARGV[3] ~= '' and head < offset then from = head + 2 end
+  end
+elseif epoch == ARGV[1] then
+  renew(reign and reign ~= '' and was .. ' ' .. epoch .. ':' .. string.format('%.0f', offset) or '')
 end
-if epoch ~= ARGV[1] then from = math.max(offset - tonumber(ARGV[4]), 0) + 1 end
+if not follows then from = math.max(offset - tonumber(ARGV[4]), 0) + 1 end
 local found, bytes, count = {}, 0, 0
 while count < tonumber(ARGV[5]) and bytes < tonumber(ARGV[6]) do
   local some = redis.call('XRANGE', KEYS[2], string.format('%.0f-0', from), '+', 'COUNT', 16)
@@ -121,8 +182,9 @@ while count < tonumber(ARGV[5]) and bytes < tonumber(ARGV[6]) do
 end
 redis.call('PEXPIRE', KEYS[1], ARGV[7])
 redis.call('PEXPIRE', KEYS[2], ARGV[7])
-return {epoch, string.format('%.0f', offset), found, state[3] and 1 or 0}
-";
+return {epoch, string.format('%.0f', offset), found, state[3] and 1 or 0, was}
+"
+);
 
 #[cfg(test)]
 mod tests {

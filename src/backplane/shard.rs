@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::line::{Purpose, State};
 use super::url::Server;
 use crate::limits::Limits;
+use crate::planted::{Fault, is_planted};
 
 /// A server, as this node is connected to it.
 #[derive(Debug)]
@@ -28,13 +29,18 @@ pub(super) struct Shard {
     pub(super) canary_ms: Option<u64>,
     /// Since when canaries have been published and not heard.
     pub(super) deaf_since_ms: Option<u64>,
+    /// The server's reign (see `script::append`), as far as it is known.
+    reign: String,
     /// When all nodes that live have renewed their leases, since it serves again: then what is over may be cleared away.
     pub(super) settles_ms: u64,
 }
 
 impl Shard {
+    /// What a script is told that is to look the reign up.
+    pub(super) const UNKNOWN: &'static str = "?";
+
     pub(super) fn new(server: impl Into<Option<Server>>) -> Self {
-        Self {
+        let mut shard = Self {
             server: server.into(),
             lines: [State::new(), State::new()],
             slots: 0,
@@ -45,8 +51,11 @@ impl Shard {
             canary_tags: 0,
             canary_ms: None,
             deaf_since_ms: None,
+            reign: String::new(),
             settles_ms: 0,
-        }
+        };
+        shard.forget_reign();
+        shard
     }
 
     /// Whether there is a server.
@@ -69,6 +78,31 @@ impl Shard {
     pub(super) fn hear_canary(&mut self, now_ms: u64) {
         (self.canary_ms, self.deaf_since_ms) = (Some(now_ms), None);
         self.lines.iter_mut().for_each(State::proved);
+    }
+
+    /// The server's reign, as scripts are told it.
+    pub(super) fn reign(&self) -> &str {
+        &self.reign
+    }
+
+    /// The line for commands, and the reign of who is asked on it.
+    pub(super) fn commands(&mut self) -> (&mut State, &str) {
+        (&mut self.lines[Purpose::Commands as usize], &self.reign)
+    }
+
+    /// A script has looked the reign up; whether it was refused that.
+    pub(super) fn hear_reign(&mut self, reign: &str) -> bool {
+        let is_news = self.reign != reign && !is_planted(Fault::ReignForgotten);
+        if is_news {
+            reign.clone_into(&mut self.reign);
+        }
+        is_news && reign.is_empty()
+    }
+
+    /// It may be another server, or has not been one's own for a while.
+    pub(super) fn forget_reign(&mut self) {
+        let unknown = if is_planted(Fault::ReignForgotten) { "" } else { Self::UNKNOWN };
+        unknown.clone_into(&mut self.reign);
     }
 
     /// When something about one of its lines is due, where it wants both of them or only that for commands.

@@ -15,6 +15,7 @@ use crate::id::ConnId;
 use crate::room::encoding::Encoding;
 use crate::room::join::Joined;
 use crate::room::lane::Pending;
+use crate::room::lineage::Lineage;
 use crate::room::log::Lag;
 use crate::room::position::Position;
 use crate::room::press::Press;
@@ -183,7 +184,8 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         link.backplane.tick(self.shared.now_ms);
         while let Some(event) = self.shared.link.as_mut().and_then(|link| link.backplane.pop_event()) {
             match event {
-                Event::Begin(room, position) => self.begin(&room, position),
+                Event::Begin(room, position, lineage) => self.begin(&room, position, lineage),
+                Event::Renamed(room, epoch, lineage) => self.shared.rooms.rename(&room, epoch, lineage),
                 Event::Append { room, time_ms, kind, author, payload } => {
                     if let Some(link) = self.shared.link.as_mut().filter(|_| kind == Kind::Notice) {
                         link.backplane.noticed(&room, self.shared.now_ms);
@@ -264,7 +266,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
 
     /// A room goes on elsewhere: what its members have not been sent of what is gone leaves first, as far as that may
     /// wait, and then they are told. Those who could not be told are closed.
-    fn begin(&mut self, room: &str, position: Position) {
+    fn begin(&mut self, room: &str, position: Position, lineage: Lineage) {
         let high = self.shared.rules.limits.outbound_bytes_high;
         let is_latest = self.shared.rooms.lag_of(room) == Lag::Latest;
         let readers = self.shared.rooms.readers(room);
@@ -303,7 +305,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             }
             peer.queue_flush(&mut self.owing);
         }
-        self.shared.rooms.begin(room, position);
+        self.shared.rooms.begin(room, position, lineage);
     }
 
     /// Tells a connection what has become of what it published.

@@ -46,6 +46,8 @@ impl From<Encoding> for Wire {
 pub struct Publication<'a> {
     /// Where it stands.
     pub position: Position,
+    /// Whether JSON says all of the position: its reader may have begun in another epoch.
+    pub in_full: bool,
     /// When it was published, in milliseconds since 1970.
     pub time_ms: u64,
     /// Whether the server itself is the author: the message is then a JSON object that says what happened.
@@ -64,6 +66,9 @@ impl Publication<'_> {
         let kind = if self.is_notice { "notice" } else { "message" };
         // Writing to memory does not fail.
         write!(out, r#"{{"type":"{kind}","offset":{offset},"time":{time},"#).unwrap_or_default();
+        if self.in_full {
+            write!(out, r#""position":"{}","#, self.position).unwrap_or_default();
+        }
         match self.message {
             Message::Text(text) if self.is_notice => {
                 out.extend_from_slice(b"\"notice\":");
@@ -160,7 +165,8 @@ mod tests {
     use super::*;
 
     fn publication(message: Message<'_>, is_notice: bool) -> Publication<'_> {
-        Publication { position: Position { epoch: 3, offset: 4 }, time_ms: 5, is_notice, message }
+        let position = Position { epoch: 3, offset: 4 };
+        Publication { position, in_full: false, time_ms: 5, is_notice, message }
     }
 
     #[test]
@@ -182,6 +188,9 @@ mod tests {
         for (publication, want) in rows {
             assert_eq!(String::from_utf8(publication.to_json()).unwrap(), want);
         }
+        let in_full = Publication { in_full: true, ..publication(Message::Text("a"), false) };
+        let want = r#"{"type":"message","offset":4,"time":5,"position":"3:4","text":"a"}"#;
+        assert_eq!(String::from_utf8(in_full.to_json()).unwrap(), want, "to who may know another epoch");
     }
 
     #[test]

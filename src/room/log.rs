@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::encoding::{Encoding, Publication, Wire};
 use super::lane::{Cursor, Lane, Pending, shrink};
+use super::lineage::Lineage;
 use super::long::{Rest, Tally};
 use super::position::{Position, Start};
 use super::press::Press;
@@ -61,6 +62,9 @@ pub(super) struct Stamp {
 #[derive(Debug)]
 pub struct Log {
     epoch: u64,
+    lineage: Lineage,
+    /// The epoch is not the one in which some readers have begun.
+    is_renamed: bool,
     /// The frames as most members get them; a server's frame is header plus unmasked payload, so this is the store.
     raw: Lane,
     /// The same in other forms, each while somebody reads it; mostly none.
@@ -92,6 +96,8 @@ impl Log {
     pub fn resume(epoch: u64, offset: u64, bytes_max: usize, tally: Tally) -> Self {
         Self {
             epoch,
+            lineage: Lineage::default(),
+            is_renamed: false,
             raw: Lane::new(bytes_max, Cursor::after(offset), tally.clone()),
             further: Vec::new(),
             stamps: VecDeque::new(),
@@ -100,6 +106,16 @@ impl Log {
             bytes_max,
             tally,
         }
+    }
+
+    /// Says of which earlier epochs this one has a part.
+    pub fn set_lineage(&mut self, lineage: Lineage) {
+        self.lineage = lineage;
+    }
+
+    /// Goes on under another epoch, which has all that there is here; who reads may not know, so it is said each time.
+    pub fn rename(&mut self, epoch: u64, lineage: Lineage) {
+        (self.epoch, self.lineage, self.is_renamed) = (epoch, lineage, true);
     }
 
     /// Says how much history is kept from now on.
@@ -137,7 +153,8 @@ impl Log {
         self.stamps.push_back(Stamp { time_ms: now_ms, appended_ns: 0, ingest_ns: 0, is_notice });
         let position = self.position();
         if !self.further.is_empty() {
-            let publication = Publication { position, time_ms: now_ms, is_notice, message };
+            let in_full = self.is_renamed;
+            let publication = Publication { position, in_full, time_ms: now_ms, is_notice, message };
             self.append_further(&publication, walked, press);
         }
         self.drop_stamps();
@@ -283,7 +300,8 @@ impl Log {
             Start::Last(count) => (last(count), true),
             Start::Since { position, or_last } => {
                 let cursor = Cursor::after(position.offset);
-                match position.epoch == self.epoch && cursor >= tail && cursor <= self.head() {
+                let is_known = position.epoch == self.epoch || self.lineage.has(position);
+                match is_known && cursor >= tail && cursor <= self.head() {
                     true if is_planted(Fault::ResumeRepeatsOne) => (last(1).min(cursor), true),
                     true => (cursor, true),
                     false => (last(or_last), false),
@@ -305,6 +323,7 @@ impl Log {
             let position = Position { epoch: self.epoch, offset: before + 1 };
             Some(Publication {
                 position,
+                in_full: self.is_renamed,
                 time_ms: stamp.time_ms,
                 is_notice: stamp.is_notice,
                 message: Encoding::decode(frame)?,
@@ -395,6 +414,35 @@ mod tests {
             log.append(Message::Text(&text), false, log.head(), now_ms, None);
             log.trim_to(log.head());
         }
+    }
+
+    #[test]
+    fn a_position_of_an_earlier_epoch_is_a_place_as_far_as_that_is_a_part_of_this_one() {
+        let mut log = log(10, 1000, 60);
+        publish(&mut log, 3, 0);
+        log.rename(8, Lineage::read("7:3"));
+        publish(&mut log, 2, 0);
+        let since = |epoch, offset| Start::Since { position: Position { epoch, offset }, or_last: 0 };
+        let rows = [
+            ((7, 2), true),
+            ((7, 3), true),
+            ((7, 4), false),
+            ((8, 2), true),
+            ((8, 5), true),
+            ((6, 1), false),
+        ];
+        for ((epoch, offset), want) in rows {
+            let (cursor, recovered) = log.place(since(epoch, offset), Encoding::Raw);
+            assert_eq!(
+                (cursor.offset(), recovered),
+                (if want { offset } else { 5 }, want),
+                "{epoch}:{offset}"
+            );
+        }
+        let in_full: Vec<bool> =
+            log.history(Cursor::default()).map(|publication| publication.in_full).collect();
+        assert_eq!(in_full, [true; 5], "who reads them may know the epoch before");
+        assert_eq!(log.position(), Position { epoch: 8, offset: 5 });
     }
 
     fn kept(log: &Log) -> Vec<u64> {

@@ -4,6 +4,7 @@ pub mod encoding;
 pub mod join;
 pub(crate) mod keys;
 pub mod lane;
+pub mod lineage;
 pub mod log;
 pub mod long;
 mod members;

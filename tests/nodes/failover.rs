@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::cluster::{free_port, wait_until};
-use super::node::{Node, told};
-use super::redis::Redis;
+use super::node::{Node, text, told};
+use super::redis::{Redis, Wire};
 
 /// A primary, a replica, and the URL that names both.
 struct Pair {
@@ -102,4 +102,128 @@ fn what_a_promoted_replica_never_had_begins_another_epoch_on_every_node() {
         (heard.texts, heard.closed),
         (["before", "lost", "lost, too"].map(str::to_owned).to_vec(), Some(1013))
     );
+}
+
+/// Publishes a text until it is published; where it stands.
+fn publish(node: &Node, text: &str) -> String {
+    node.insist("lobby", text);
+    let (status, answer) = node.post("lobby", text);
+    assert_eq!(status, 200, "it is there: {answer}");
+    let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    answer["position"].as_str().unwrap().to_owned()
+}
+
+/// What somebody is told who goes on at a node after this position, up to the `end`.
+fn resume(node: &Node, position: &str) -> Vec<serde_json::Value> {
+    let heard = node.member(&format!("/chat/lobby?since={position}"), Some("fanline.v1")).join().unwrap();
+    assert_eq!((heard.closed, heard.error), (None, None));
+    heard.texts.iter().map(|text| serde_json::from_str(text).unwrap()).collect()
+}
+
+fn texts(told: &[serde_json::Value]) -> Vec<&str> {
+    told[1..].iter().map(|told| told["text"].as_str().unwrap()).collect()
+}
+
+/// To whoever comes with the position `lost` a node says that it has something else in that place; whoever comes with
+/// `kept` goes on without a gap.
+fn owns_up(node: &Node, kept: &str, lost: &str, since: &[&str]) {
+    while !node.get("/rooms/lobby/messages").1.contains("end") {}
+    let path = format!("/chat/lobby?since={lost}");
+    let joined = text(&mut node.connect(&path, Some("fanline.v1")));
+    assert!(joined.contains("\"recovered\":false"), "{joined}");
+    assert_eq!(node.try_connect(&path, None).err(), Some(410), "who cannot be told is not let in");
+    assert!(node.get(&format!("/rooms/lobby/messages?since={lost}")).1.contains("\"recovered\":false"));
+    let told = resume(node, kept);
+    assert_eq!((&told[0]["recovered"], &*texts(&told)), (&true.into(), since), "{told:?}");
+}
+
+#[test]
+fn row_7_of_part_2_a_place_that_a_lost_primary_gave_is_not_taken_for_that_of_another_message() {
+    let mut pair = Pair::start();
+    let [mut one, other] = [Node::ready(&pair.url, &[]), Node::ready(&pair.url, &[])];
+    let kept = publish(&one, "before");
+    pair.primary.wait_until_copied(&pair.replica);
+    assert_eq!(pair.replica.ask(&["replicaof", "no", "one"]), "OK");
+    let lost = publish(&one, "lost");
+    assert_eq!(lost, kept.replace(":1", ":2"), "in the same epoch");
+    // Nobody is left who has ever had it, but the client that was told.
+    one.kill();
+    pair.primary.kill();
+    for text in ["another one", "behind it", "end"] {
+        other.insist("lobby", text);
+    }
+    owns_up(&other, &kept, &lost, &["another one", "behind it", "end"]);
+    let late = Node::ready(&pair.url, &[]);
+    owns_up(&late, &kept, &lost, &["another one", "behind it", "end"]);
+}
+
+#[test]
+fn row_7_of_part_2_a_place_given_by_a_redis_that_came_back_without_its_latest_second_is_not_given_again() {
+    let mut redis = Redis::start(&[]);
+    let [mut one, other] = [Node::ready(&redis.url(), &[]), Node::ready(&redis.url(), &[])];
+    let kept = publish(&one, "before");
+    assert_eq!(redis.ask(&["save"]), "OK");
+    let lost = publish(&one, "lost");
+    one.kill();
+    redis.kill();
+    redis.run();
+    for text in ["another one", "end"] {
+        other.insist("lobby", text);
+    }
+    owns_up(&other, &kept, &lost, &["another one", "end"]);
+}
+
+#[test]
+fn who_has_lost_nothing_in_a_failover_goes_on_without_a_reset_and_is_told_the_new_epoch() {
+    let mut pair = Pair::start();
+    let [one, other] = [Node::ready(&pair.url, &[]), Node::ready(&pair.url, &[])];
+    let stays = other.member("/chat/lobby", Some("fanline.v1"));
+    let plain = other.member("/chat/lobby", None);
+    one.insist("lobby", "before");
+    while !other.get("/rooms/lobby/messages").1.contains("before") {}
+    pair.primary.wait_until_copied(&pair.replica);
+    pair.primary.kill();
+    assert_eq!(pair.replica.ask(&["replicaof", "no", "one"]), "OK");
+    one.insist("lobby", "after");
+    one.insist("lobby", "end");
+    let heard = stays.join().unwrap();
+    assert_eq!((heard.closed, heard.error), (None, None), "it stayed");
+    assert_eq!(told(&heard.texts), ["joined", "before", "after", "end"]);
+    let heard: Vec<serde_json::Value> =
+        heard.texts.iter().map(|text| serde_json::from_str(text).unwrap()).collect();
+    let epoch = |told: &serde_json::Value| {
+        told["position"].as_str().map(|at| at.split(':').next().unwrap().to_owned())
+    };
+    assert_eq!(epoch(&heard[1]), None, "the epoch is that of the beginning");
+    assert!(epoch(&heard[2]).is_some() && epoch(&heard[2]) != epoch(&heard[0]), "{heard:?}");
+    assert_eq!(plain.join().unwrap().texts, ["before", "after", "end"]);
+    let after = heard[2]["position"].as_str().unwrap();
+    while !one.get("/rooms/lobby/messages").1.contains("end") {}
+    let told = resume(&one, after);
+    assert_eq!((&told[0]["recovered"], &*texts(&told)), (&true.into(), &["end"][..]));
+}
+
+#[test]
+fn of_two_nodes_the_one_that_had_more_than_the_promoted_replica_resets_its_members_and_the_other_does_not() {
+    let mut pair = Pair::start();
+    let wire = Wire::new(pair.primary.socket());
+    let [near, far] = [
+        Node::ready(&pair.url, &[]),
+        Node::ready(&format!("redis://{},127.0.0.1:{}/0", wire.addr(), pair.ports[1]), &[]),
+    ];
+    let members = [&near, &far].map(|node| node.member("/chat/lobby", Some("fanline.v1")));
+    near.insist("lobby", "before");
+    while !far.get("/rooms/lobby/messages").1.contains("before") {}
+    pair.primary.wait_until_copied(&pair.replica);
+    wire.cut();
+    assert_eq!(pair.replica.ask(&["replicaof", "no", "one"]), "OK");
+    near.insist("lobby", "lost");
+    while !near.get("/rooms/lobby/messages").1.contains("lost") {}
+    pair.primary.kill();
+    far.insist("lobby", "after");
+    far.insist("lobby", "end");
+    let [near, far] = members.map(|member| told(&member.join().unwrap().texts));
+    assert_eq!(near[..4], ["joined", "before", "lost", "reset"]);
+    assert_eq!(near[4..].iter().filter(|word| *word != "before").collect::<Vec<_>>(), ["after", "end"]);
+    assert_eq!(far, ["joined", "before", "after", "end"]);
 }

@@ -49,11 +49,20 @@ impl Real {
     }
 }
 
-/// What one of the two has said: epochs and stamps, which have its own time in them, in the order in which they came.
+/// What one of the two has said: epochs, stamps and reigns, which are its own, in the order in which they came.
 #[derive(Default)]
 struct Names {
     epochs: Vec<u64>,
     stamps: Vec<Bytes>,
+    reigns: Vec<String>,
+}
+
+/// Where something stands in a list, to which it is added where it is not there.
+fn place<T: PartialEq>(list: &mut Vec<T>, one: T) -> usize {
+    list.iter().position(|known| *known == one).unwrap_or_else(|| {
+        list.push(one);
+        list.len() - 1
+    })
 }
 
 impl Names {
@@ -63,6 +72,12 @@ impl Names {
             let [epoch, offset, stamp]: [&str; 3] =
                 line.splitn(3, ' ').collect::<Vec<_>>().try_into().expect("what is announced");
             return format!("{} {offset} {}\n{payload}", self.plain(epoch), self.plain(stamp));
+        }
+        if text.starts_with(' ') {
+            return text.split_ascii_whitespace().map(|end| format!(" {}", self.plain(end))).collect();
+        }
+        if text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return format!("reign {}", place(&mut self.reigns, text.to_owned()));
         }
         if let Some((epoch, offset)) = text.split_once(':') {
             return format!("{}:{offset}", self.plain(epoch));
@@ -74,14 +89,7 @@ impl Names {
             }
             Some(_) => text.to_owned(),
             None => match text.parse() {
-                Ok(epoch) if epoch > 1_000_000_000 => {
-                    let known = self.epochs.iter().position(|known| *known == epoch);
-                    let at = known.unwrap_or_else(|| {
-                        self.epochs.push(epoch);
-                        self.epochs.len() - 1
-                    });
-                    format!("epoch {at}")
-                }
+                Ok(epoch) if epoch > 1_000_000_000 => format!("epoch {}", place(&mut self.epochs, epoch)),
                 _ => text.to_owned(),
             },
         }
@@ -191,7 +199,23 @@ impl Pair {
         parts.extend(
             ["900000", "400000", &rng.usize(1..20).to_string()].map(|part| Bytes::from(part.to_owned())),
         );
-        self.same(parts);
+        let told = self.told(rng);
+        self.ask(told.map(|told| [&parts[..], &[told]].concat()));
+    }
+
+    /// Whose reign it is, as a node says it to either: mostly it is right.
+    fn told(&self, rng: &mut fastrand::Rng) -> [Bytes; 2] {
+        let told = rng.u8(..10);
+        [0, 1].map(|at: usize| {
+            let told = match (told, &self.names[at].reigns[..]) {
+                (0, _) => "",
+                (1, _) => "stale",
+                (2, [first, ..]) => first,
+                (4.., [.., last]) => last,
+                (2.., _) => "?",
+            };
+            Bytes::from(told.to_owned())
+        })
     }
 
     fn read(&mut self, rng: &mut fastrand::Rng) {
@@ -211,6 +235,9 @@ impl Pair {
                 names.stamps.iter().rev().nth(stamp).filter(|_| epoch < 4).cloned().unwrap_or_default();
             parts.extend([Bytes::from(known), offset.clone().into(), stamp]);
             parts.extend(rest.iter().cloned());
+        }
+        for (parts, told) in both.iter_mut().zip(self.told(rng)) {
+            parts.push(told);
         }
         self.ask(both);
     }
@@ -251,6 +278,9 @@ impl Pair {
                 "700000".into(),
             ]);
         }
+        for (parts, told) in both.iter_mut().zip(self.told(rng)) {
+            parts.push(told);
+        }
         self.ask(both);
     }
 
@@ -280,8 +310,8 @@ impl Pair {
                 self.redis.ask(&["config", "set", "maxmemory", bytes]);
             }
             1 => {
-                simulated.is_read_only ^= true;
-                let to = if simulated.is_read_only { ["127.0.0.1", "1"] } else { ["no", "one"] };
+                simulated.set_read_only(!simulated.is_read_only());
+                let to = if simulated.is_read_only() { ["127.0.0.1", "1"] } else { ["no", "one"] };
                 self.redis.ask(&["replicaof", to[0], to[1]]);
             }
             _ => {
@@ -305,16 +335,18 @@ fn the_simulated_redis_answers_as_the_real_one_does() {
             9..13 => pair.read(&mut rng),
             13..17 => pair.go_on(&mut rng),
             17 => pair.meddle(&mut rng),
-            18 if rng.u8(..10) == 0 => pair.change_mode(&mut rng),
+            18 if rng.u8(..4) == 0 => pair.change_mode(&mut rng),
             _ => {
                 // A mode is not for long.
                 if rng.u8(..4) == 0 {
-                    (pair.simulated.is_full, pair.simulated.is_read_only) = (false, false);
+                    pair.simulated.is_full = false;
+                    pair.simulated.set_read_only(false);
                     pair.redis.ask(&["config", "set", "maxmemory", "0"]);
                     pair.redis.ask(&["replicaof", "no", "one"]);
                 }
             }
         }
     }
+    assert!(pair.names[0].reigns.len() > 2);
     assert!(pair.names[0].epochs.len() > 10 && pair.names[0].stamps.len() > 1_000);
 }

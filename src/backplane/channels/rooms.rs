@@ -11,6 +11,7 @@ use super::super::resp::Reply;
 use super::{Dialect, Event, Layer, Step, UNIQUE, dict};
 use crate::id::ConnId;
 use crate::room::keys::Keys;
+use crate::room::lineage::Lineage;
 use crate::room::position::Position;
 
 /// A room that is open here.
@@ -63,7 +64,7 @@ impl Layer {
         };
         self.channels.insert(entry.opening, room.clone());
         self.rooms.insert(room.clone(), entry);
-        self.events.push_back(Event::Begin(room.clone(), head));
+        self.events.push_back(Event::Begin(room.clone(), head, Lineage::default()));
         self.join(&room, now_ms);
     }
 

@@ -5,7 +5,7 @@
 //! The first seat and the loss of the last one are told in the room's log in the same step, by whichever node causes
 //! or notices it.
 
-use super::super::script::append;
+use super::super::script::{append, look_up};
 
 /// What both scripts know.
 ///
@@ -15,7 +15,7 @@ use super::super::script::append;
 /// with each step of its own, and how many connections it has in the room.
 /// Arguments: the channel, the node, whether what is over may be cleared away, how many the stream keeps (as for
 /// `append`), for how many milliseconds the room is remembered, how many a stream keeps of which nobody has said, and how
-/// many users may go in this step.
+/// many users may go in this step; and the reign.
 macro_rules! presence {
     () => {
         concat!(
@@ -90,8 +90,8 @@ end
 /// Says which users have how many connections at a node, and renews its lease; clears away what is over.
 ///
 /// A node whose version is not the one that it names has missed something, such as that its lease has been over: it is
-/// told `lost`, its version, the room's epoch, and its seats, as `node user`. Otherwise: `kept`, its version now, the
-/// epoch, in how many milliseconds something is over (or -1), how many users have no seat, the connections on other
+/// told `lost`, its version, the epoch in which the room has lost something for the last time, and its seats, as
+/// `node user`. Otherwise: `kept`, its version now, that epoch, in how many milliseconds something is over (or -1), how many users have no seat, the connections on other
 /// nodes, the users, and the nodes.
 ///
 /// Arguments, after those above: the node's version, its connections in the room, for how many milliseconds its lease and
@@ -102,12 +102,15 @@ pub(super) const SEAT: &str = concat!(
     "\
 local stored = redis.call('HGET', KEYS[8], node)
 local version = stored and string.match(stored, '^%d+') or '0'
-local epoch = redis.call('HGET', KEYS[1], 'epoch') or ''
-local from, to = of(node)
-if version ~= ARGV[8] then
-  return {'lost', version, epoch, redis.call('ZRANGEBYLEX', KEYS[5], from, to)}
+local function root()
+  local state = redis.call('HMGET', KEYS[1], 'root', 'epoch')
+  return state[1] or state[2] or ''
 end
-for i = 12, #ARGV, 3 do
+local from, to = of(node)
+if version ~= ARGV[9] then
+  return {'lost', version, root(), redis.call('ZRANGEBYLEX', KEYS[5], from, to)}
+end
+for i = 13, #ARGV, 3 do
   local user, count, letter = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]
   if count > 0 then
     local held = redis.call('HGET', KEYS[4], user)
@@ -123,13 +126,13 @@ for i = 12, #ARGV, 3 do
     if letter == 'q' and redis.call('HSETNX', KEYS[4], user, 'a ' .. node .. ' 1') == 1 then
       redis.call('ZADD', KEYS[3], 0, user)
     end
-    stand(user, node, tonumber(ARGV[11]))
+    stand(user, node, tonumber(ARGV[12]))
   end
 end
 if #redis.call('ZRANGEBYLEX', KEYS[5], from, to, 'LIMIT', 0, 1) > 0 then
   version = whole(version + 1)
-  redis.call('ZADD', KEYS[6], whole(now + ARGV[10]), node)
-  redis.call('HSET', KEYS[8], node, version .. ' ' .. ARGV[9])
+  redis.call('ZADD', KEYS[6], whole(now + ARGV[11]), node)
+  redis.call('HSET', KEYS[8], node, version .. ' ' .. ARGV[10])
 elseif stored then
   version = '0'
   redis.call('ZREM', KEYS[6], node)
@@ -146,7 +149,7 @@ if left == 0 then due = 0 end
 local members, users, nodes = census()
 if users > 0 then redis.call('HSET', KEYS[1], 'listed', 1) else redis.call('HDEL', KEYS[1], 'listed') end
 for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, ARGV[5]) end
-return {'kept', version, redis.call('HGET', KEYS[1], 'epoch') or '', whole(due), redis.call('ZCARD', KEYS[7]), members, users, nodes}
+return {'kept', version, root(), whole(due), redis.call('ZCARD', KEYS[7]), members, users, nodes}
 "
 );
 
@@ -160,9 +163,9 @@ pub(super) const LIST: &str = concat!(
     "\
 if ARGV[3] == '1' then clear() end
 local members, users, nodes = census()
-local found, from = {}, ARGV[8] == '' and '-' or '(' .. ARGV[8]
-if ARGV[9] ~= '0' then
-  for _, user in ipairs(redis.call('ZRANGEBYLEX', KEYS[3], from, '+', 'LIMIT', 0, ARGV[9] + 1)) do
+local found, from = {}, ARGV[9] == '' and '-' or '(' .. ARGV[9]
+if ARGV[10] ~= '0' then
+  for _, user in ipairs(redis.call('ZRANGEBYLEX', KEYS[3], from, '+', 'LIMIT', 0, ARGV[10] + 1)) do
     local _, count = seats(redis.call('HGET', KEYS[4], user) or '', '')
     found[#found + 1] = user
     found[#found + 1] = whole(count)

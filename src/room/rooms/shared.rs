@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::super::encoding::Encoding;
 use super::super::join::Membership;
+use super::super::lineage::Lineage;
 use super::super::log::{Keep, Lag, Log};
 use super::super::position::Position;
 use super::super::press::Press;
@@ -99,12 +100,13 @@ impl Rooms {
 
     /// A room goes on after this position, with all its members; what came before is gone. Requests that wait for
     /// news are told.
-    pub fn begin(&mut self, name: &str, position: Position) {
+    pub fn begin(&mut self, name: &str, position: Position, lineage: Lineage) {
         let Some(key) = self.names.get(name).copied() else { return };
         let room = &mut self.rooms[key];
         let mut log =
             Log::resume(position.epoch, position.offset, self.limits.room_log_bytes_max, self.tally.clone());
         log.set_keep(room.log.keep());
+        log.set_lineage(lineage);
         self.ledger.end(End::Reset, room.owed_to_all());
         room.begin(log);
         if !room.is_opening {
@@ -113,6 +115,13 @@ impl Rooms {
         let crowded = self.is_behind(key);
         self.set_crowded(key, crowded);
         self.charge(key);
+    }
+
+    /// A room goes on where it is, under another epoch: nobody misses anything.
+    pub fn rename(&mut self, name: &str, epoch: u64, lineage: Lineage) {
+        if let Some(key) = self.names.get(name).copied() {
+            self.rooms[key].log.rename(epoch, lineage);
+        }
     }
 
     /// Appends what has come back from all nodes; the author's place is found among `memberships`.

@@ -137,11 +137,15 @@ impl Fleet {
             self.active().filter(|member| member.is_open).map(|member| member.at).collect();
         for at in open {
             let before = self.counts.get("resumed").copied();
+            // Who reads messages as they are is not told of another epoch, and may be refused for that.
+            let Member { kind, room, place, .. } = &self.members[at];
+            let knows = place.as_ref().is_some_and(|place| self.order.is_said(room, place));
+            let may_be_gone = *kind == Kind::Raw && !knows;
             self.shift(at);
             self.rest();
             let member = self.members.last().expect("it has just come");
             assert!(
-                member.is_open && self.counts.get("resumed").copied() > before,
+                may_be_gone || member.is_open && self.counts.get("resumed").copied() > before,
                 "{member:?} cannot go on"
             );
         }
@@ -323,12 +327,12 @@ impl Fleet {
         let redis = &mut self.server.redis;
         match self.rng.u8(..5) {
             0 | 1 => redis.is_full ^= true,
-            2 => redis.is_read_only ^= true,
+            2 => redis.set_read_only(!redis.is_read_only()),
             3 => redis.is_loading ^= true,
             _ => self.server.password = if self.server.password == "other" { "right" } else { "other" },
         }
         let redis = &self.server.redis;
-        let (full, only, loading) = (redis.is_full, redis.is_read_only, redis.is_loading);
+        let (full, only, loading) = (redis.is_full, redis.is_read_only(), redis.is_loading);
         self.note(format!(
             "Redis: full {full}, read only {only}, loading {loading}, password {}",
             self.server.password

@@ -49,8 +49,15 @@ pub type Spot = Option<usize>;
 #[derive(Clone, Debug)]
 pub struct Place {
     pub position: Position,
-    /// Where that may be: after a loss the same message may stand in the same place twice.
+    /// Where that may be, as far as its reader was told: the same message may have been published in two lives of a room.
     spots: Vec<Spot>,
+}
+
+impl Place {
+    /// Whether it may be the same place, whatever it is called.
+    pub fn is(&self, other: &Place) -> bool {
+        self.spots.iter().any(|spot| other.spots.contains(spot))
+    }
 }
 
 impl Order {
@@ -120,6 +127,11 @@ impl Order {
         end.is_none() || place.spots.contains(&end)
     }
 
+    /// Whether a room has had other epochs than this one.
+    pub fn has_other_epochs(&self, room: &str, epoch: u64) -> bool {
+        self.epochs.get(room).is_some_and(|epochs| epochs.iter().any(|other| *other != epoch))
+    }
+
     /// The place of somebody who is told only the position.
     pub fn place(&self, room: &str, position: Position) -> Place {
         let Position { epoch, offset } = position;
@@ -128,8 +140,18 @@ impl Order {
         let is_it = |item: &Item| item.room == room && item.offset == offset && item.epochs.contains(&epoch);
         let found = (0..self.items.len()).filter(|id| is_it(&self.items[*id]));
         let spots: Vec<Spot> = if offset == 0 { vec![None] } else { found.map(Some).collect() };
-        assert!(!spots.is_empty(), "there is nothing at {position} in {room}");
+        assert_eq!(spots.len(), 1, "messages for which {position} stands in {room}");
         Place { position, spots }
+    }
+
+    /// Whether a reader's position says where it is: in a room that has got another epoch it may be that of another one,
+    /// or of nothing.
+    pub fn is_said(&self, room: &str, place: &Place) -> bool {
+        let is_it = |item: &Item| {
+            let Position { epoch, offset } = place.position;
+            item.room == room && item.offset == offset && item.epochs.contains(&epoch)
+        };
+        place.spots.iter().all(|spot| spot.is_none_or(|spot| is_it(&self.items[spot])))
     }
 
     /// Whether this text stands at this position, or stood there.
@@ -141,22 +163,32 @@ impl Order {
         self.by_text.get(text).is_some_and(|ids| ids.iter().any(is_there))
     }
 
-    /// A reader is sent this: it has to be the next one of its room, but for those that it is not sent.
-    pub fn follow(&self, room: &str, place: &mut Place, text: &str, is_passed: impl Fn(&str) -> bool) {
+    /// A reader is sent this, at this position if it is told that: it has to be the next one of its room, but for those
+    /// that it is not sent.
+    pub fn follow(
+        &self,
+        room: &str,
+        place: &mut Place,
+        (text, at): (&str, Option<Position>),
+        is_passed: impl Fn(&str) -> bool,
+    ) {
         let ids = self.by_text.get(text).unwrap_or_else(|| panic!("{text:.60?} was never published"));
         let next = ids.iter().copied().filter(|id| self.leads(room, place, *id, &is_passed));
+        let stands_at =
+            |item: &Item, at: Position| item.offset == at.offset && item.epochs.contains(&at.epoch);
+        let next = next.filter(|id| at.is_none_or(|at| stands_at(&self.items[*id], at)));
         let spots: Vec<Spot> = next.map(Some).collect();
         let Some(Some(id)) = spots.first() else {
             let items: Vec<(&usize, &Item)> = ids.iter().map(|id| (id, &self.items[*id])).collect();
-            panic!("in {room}, after {place:?}, came {items:.60?}");
+            panic!("in {room}, after {place:?}, came {items:.60?} at {at:?}");
         };
-        place.position.offset = self.items[*id].offset;
+        place.position = at.unwrap_or(Position { offset: self.items[*id].offset, ..place.position });
         place.spots = spots;
     }
 
     fn leads(&self, room: &str, place: &Place, id: usize, is_passed: &impl Fn(&str) -> bool) -> bool {
         let item = &self.items[id];
-        if item.room != room || !item.epochs.contains(&place.position.epoch) {
+        if item.room != room {
             return false;
         }
         let mut at = item.before;

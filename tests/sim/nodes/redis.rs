@@ -125,7 +125,9 @@ pub struct Redis {
     /// It has as much as it may have, and takes nothing more.
     pub is_full: bool,
     /// It is a replica, or has become one.
-    pub is_read_only: bool,
+    is_read_only: bool,
+    /// Since when it gives the numbers without a break.
+    reign: u64,
     /// It is reading what it had before it was restarted.
     pub is_loading: bool,
     /// How many publications a stream has had to let go.
@@ -162,7 +164,19 @@ impl Redis {
     /// Another process with these keys and this clock.
     pub fn restart(&mut self, mut keys: Keys, us: u64) {
         keys.now_ms = us / 1000;
-        *self = Self { keys, clock_us: us, ..Self::default() };
+        *self = Self { keys, clock_us: us, reign: us, ..Self::default() };
+    }
+
+    pub fn is_read_only(&self) -> bool {
+        self.is_read_only
+    }
+
+    /// It becomes a replica; or is promoted, with all that it had.
+    pub fn set_read_only(&mut self, is_read_only: bool) {
+        if self.is_read_only && !is_read_only {
+            self.reign = self.clock_us;
+        }
+        self.is_read_only = is_read_only;
     }
 
     pub fn forget_scripts(&mut self) {
@@ -265,6 +279,11 @@ impl Redis {
         }
     }
 
+    /// What this time of its own is called.
+    fn reign(&self) -> String {
+        format!("{:032x}", self.reign)
+    }
+
     /// A life of a room begins now.
     fn epoch(&self) -> u64 {
         self.clock_us
@@ -273,7 +292,7 @@ impl Redis {
     /// Numbers a message, keeps it and says so; one that is known by its key is only told where it stands.
     fn publish(&mut self, keys: &[Bytes], args: &[Bytes]) -> Outcome {
         let [state, log, key, before @ ..] = keys else { panic!("{keys:?}") };
-        let [channel, origin, payload, kept, age, key_age, least] = args else { panic!("{args:?}") };
+        let [channel, origin, payload, kept, age, key_age, least, told] = args else { panic!("{args:?}") };
         if let Some(known) = self.keys.text(key) {
             return Ok(Frame::Array(Some(vec![Frame::BulkString(Some(known)), Frame::Integer(1)])));
         }
@@ -282,16 +301,28 @@ impl Redis {
             return Ok(Frame::Array(Some(vec![bulk(""), Frame::Integer(2)])));
         }
         self.write(true)?;
-        let epoch = match self.keys.field(state, "epoch") {
-            Some(epoch) => number(&epoch),
-            None => {
-                let epoch = self.epoch();
-                self.keys.set_field(state, "epoch", epoch);
+        let known = self.state(state);
+        let (told, reign) = (String::from_utf8_lossy(told).into_owned(), self.keys.field(state, "reign"));
+        let is_other = |name: &str| reign.as_ref().is_none_or(|reign| *reign != *name);
+        let must_look = told == "?" || reign.is_some() && !told.is_empty() && is_other(&told);
+        let found = must_look.then(|| self.reign());
+        let right = found.clone().unwrap_or(told);
+        let mut epoch = known.map_or(0, |(epoch, _)| epoch);
+        if known.is_none() || !right.is_empty() && is_other(&right) {
+            let was = self.keys.field(state, "was").filter(|_| known.is_some()).unwrap_or_default();
+            let mut ends: Vec<String> =
+                String::from_utf8_lossy(&was).split_ascii_whitespace().map(str::to_owned).collect();
+            ends.extend(known.map(|(epoch, offset)| format!("{epoch}:{offset}")));
+            let ends = ends[ends.len().saturating_sub(16)..].iter();
+            epoch = self.epoch();
+            self.keys.set_field(state, "epoch", epoch);
+            self.keys.set_field(state, "reign", right);
+            self.keys.set_field(state, "was", ends.map(|end| format!(" {end}")).collect::<String>());
+            if known.is_none() {
                 self.keys.set_field(state, "offset", 0);
                 self.keys.remove(log);
-                epoch
             }
-        };
+        }
         let offset = self.keys.field(state, "offset").map_or(0, |offset| number(&offset)) + 1;
         self.keys.set_field(state, "offset", offset);
         let stamp = format!("{} {}", self.clock_us / 1000, String::from_utf8_lossy(origin));
@@ -320,25 +351,45 @@ impl Redis {
         self.keys.set(key, Value::Text(position.clone().into()), Some(self.keys.now_ms + number(key_age)));
         let said = [format!("{epoch} {offset} {stamp}\n").as_bytes(), payload].concat();
         self.published.push((channel.clone(), said.into()));
-        Ok(Frame::Array(Some(vec![bulk(position), Frame::Integer(0)])))
+        let answer = [Some(bulk(position)), Some(Frame::Integer(0)), found.map(bulk)];
+        Ok(Frame::Array(Some(answer.into_iter().flatten().collect())))
     }
 
     /// A page of what came after the reader's last, or of the latest where that is not in this life of the room.
     fn read(&mut self, keys: &[Bytes], args: &[Bytes]) -> Outcome {
         let [state, log] = keys else { panic!("{keys:?}") };
-        let [epoch, head, stamp, keep, entries_max, bytes_max, age] = args else { panic!("{args:?}") };
+        let [epoch, head, stamp, keep, entries_max, bytes_max, age, told] = args else { panic!("{args:?}") };
         let (known, head) = (number(epoch), number(head));
         let (mut now, mut offset) = self.state(state).unwrap_or((0, 0));
         let must_begin = self.keys.field(state, "epoch").is_none();
+        let was = self.keys.field(state, "was").unwrap_or_default();
+        let mut was = String::from_utf8_lossy(&was).into_owned();
+        // Where the reader's epoch ends, if it is this one or has gone over into it.
+        let ends = was.split_ascii_whitespace().map(|end| end.split_once(':').unwrap());
+        let end = ends.map(|(epoch, end)| (number(epoch.as_bytes()), number(end.as_bytes())));
+        let end = end.filter(|(epoch, _)| *epoch == known).map(|(_, end)| end).next();
+        let end = if now == known { Some(offset) } else { end };
         let (mut is_other, mut cannot_tell) = (must_begin, false);
-        if !must_begin && now == known {
+        let mut follows = false;
+        if must_begin {
+            was.clear();
+        } else if end.is_some_and(|end| head <= end) {
             let at_head = self
                 .keys
                 .stream(log)
                 .and_then(|log| log.entries.iter().find(|(at, ..)| *at == head).cloned());
             let is_as_it_was = at_head.as_ref().is_none_or(|(_, was, _)| stamp.is_empty() || was == stamp);
-            is_other = offset < head || !is_as_it_was;
+            (is_other, follows) = (!is_as_it_was, is_as_it_was);
+            if is_other {
+                was.clear();
+            }
             cannot_tell = at_head.is_none() && !stamp.is_empty() && head < offset;
+        } else if now == known {
+            is_other = true;
+            match self.keys.field(state, "reign") {
+                Some(reign) if !reign.is_empty() => write!(was, " {now}:{offset}").unwrap(),
+                Some(_) | None => was.clear(),
+            }
         }
         if is_other {
             self.write(true)?;
@@ -346,12 +397,15 @@ impl Redis {
             self.keys.set_field(state, "epoch", now);
             offset = if must_begin { 0 } else { offset };
             self.keys.set_field(state, "offset", offset);
+            self.keys.set_field(state, "was", &was);
+            let told = String::from_utf8_lossy(told).into_owned();
+            self.keys.set_field(state, "reign", if told == "?" { self.reign() } else { told });
         }
         if must_begin {
             self.keys.remove(log);
         }
         let mut from = if cannot_tell { head + 2 } else { head + 1 };
-        if now != known {
+        if !follows {
             from = offset.saturating_sub(number(keep)) + 1;
         }
         let (mut found, mut bytes, mut count) = (Vec::new(), 0, 0);
@@ -371,7 +425,8 @@ impl Redis {
         self.keys.expire(state, number(age));
         self.keys.expire(log, number(age));
         let is_listed = self.keys.field(state, "listed").is_some();
-        let page = vec![bulk(now), bulk(offset), Frame::Array(Some(found)), Frame::Integer(is_listed.into())];
+        let (is_listed, was) = (Frame::Integer(is_listed.into()), bulk(was));
+        let page = vec![bulk(now), bulk(offset), Frame::Array(Some(found)), is_listed, was];
         Ok(Frame::Array(Some(page)))
     }
 }

@@ -372,7 +372,8 @@ impl Server {
             self.start(now_ms);
         }
         self.is_stopped = false;
-        (self.redis.is_full, self.redis.is_read_only, self.redis.is_loading) = (false, false, false);
+        (self.redis.is_full, self.redis.is_loading) = (false, false);
+        self.redis.set_read_only(false);
         self.password = Self::PASSWORD;
         self.cut.clear();
         self.pipes.values_mut().for_each(|pipe| pipe.stalled_ms = [0; 2]);
