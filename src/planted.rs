@@ -73,8 +73,8 @@ faults! {
     NotReadAfterRelink,
     /// After its line of news was lost, a node listens to no room.
     UnsubscribedAfterRelink,
-    /// What Redis has in the place of the last one that a node has is taken for that one.
-    OtherHistoryTaken,
+    /// A room goes on under another epoch, and members are not told.
+    EpochNotTold,
     /// What has not been answered is sent again under another key.
     RetryWithNewKey,
     /// What has become of a publication is told to whoever asked last.

@@ -224,9 +224,6 @@ impl Backplane {
         entry.announced = None;
         entry.touched_ms = now_ms;
         let (epoch, offset, stamp) = match &entry.head {
-            Some((head, _)) if is_planted(Fault::OtherHistoryTaken) => {
-                (head.epoch.to_string(), head.offset.to_string(), Bytes::new())
-            }
             Some((head, stamp)) => (head.epoch.to_string(), head.offset.to_string(), stamp.clone()),
             None => (String::new(), "0".to_owned(), Bytes::new()),
         };
@@ -282,7 +279,7 @@ impl Backplane {
         let is_here = |head: Position| head.epoch == epoch || lineage.has(head);
         let follows = |head: Position| is_here(head) && head.offset + 1 == first;
         if let Some((head, _)) = entry.head.as_mut().filter(|(head, _)| follows(*head)) {
-            if std::mem::replace(&mut head.epoch, epoch) != epoch {
+            if std::mem::replace(&mut head.epoch, epoch) != epoch && !is_planted(Fault::EpochNotTold) {
                 self.events.push_back(Event::Renamed(room.clone(), epoch, lineage.clone()));
             }
         } else {

@@ -128,10 +128,11 @@ return {epoch .. ':' .. offset, 0, reign}
 /// earlier epochs that this one goes on from, each with the last offset that both have.
 ///
 /// A room that is not there gets its epoch. One that has none yet at the reader's place, in the reader's epoch, has lost
-/// some and gets a new epoch: the offsets that follow stand for something else. It goes on from what there is, where that is
-/// known to be of one reign. One that has another publication there gets an epoch that goes on from nothing. Who is in an earlier epoch goes on in this one, unless
-/// it is behind the place where that ended. Where what the reader has is not kept any more, nobody can tell whether the
-/// next one follows upon it: that one is left out, so that the reader sees a gap.
+/// some and gets a new epoch: the offsets that follow stand for something else. It goes on from what there is, where that
+/// is known to be of one reign. One that has another publication there gets an epoch that goes on from nothing. Who is in
+/// an earlier epoch goes on in this one, unless it is behind the place where that ended. Where what the reader has is not
+/// kept any more, nobody can tell whether the next one follows upon it: that one is left out, so that the reader sees a
+/// gap.
 ///
 /// Keys: the room's state, its stream.
 /// Arguments: epoch, offset and stamp of the reader's last; how many there are to be where those are not known; how many

@@ -227,3 +227,17 @@ fn of_two_nodes_the_one_that_had_more_than_the_promoted_replica_resets_its_membe
     assert_eq!(near[4..].iter().filter(|word| *word != "before").collect::<Vec<_>>(), ["after", "end"]);
     assert_eq!(far, ["joined", "before", "after", "end"]);
 }
+
+#[test]
+fn a_user_of_redis_who_is_refused_info_has_rooms_all_the_same() {
+    let port = free_port().to_string();
+    let redis = Redis::start(&["--bind", "127.0.0.1", "--port", &port]);
+    assert_eq!(redis.ask(&["acl", "setuser", "ann", "on", ">secret", "~*", "&*", "+@all", "-info"]), "OK");
+    let url = format!("redis://ann:secret@127.0.0.1:{port}/0");
+    let nodes = [Node::ready(&url, &[]), Node::ready(&url, &[])];
+    let member = nodes[1].member("/chat/lobby", Some("fanline.v1"));
+    for text in ["one", "two", "end"] {
+        nodes[0].insist("lobby", text);
+    }
+    assert_eq!(told(&member.join().unwrap().texts), ["joined", "one", "two", "end"]);
+}
