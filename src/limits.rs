@@ -351,6 +351,7 @@ impl Limits {
             (self.ready_lag_age.is_zero(), "ready_lag_age is 0"),
             (self.takeover_deadline.is_zero(), "takeover_deadline is 0"),
             (self.page_entries_max == 0, "page_entries_max is 0"),
+            (self.survey_slice == 0, "survey_slice is 0"),
             (self.flush_budget == 0, "flush_budget is 0"),
             (self.events_max == 0, "events_max is 0"),
             (self.backplane_canary_interval.is_zero(), "backplane_canary_interval is 0"),
@@ -404,6 +405,12 @@ mod tests {
         let limits =
             Limits { channels_message_bytes_max: 17 << 20, channels_capacity: 0, ..Limits::default() };
         assert_eq!(limits.contradictions().len(), 2);
+    }
+
+    #[test]
+    fn a_look_through_the_server_that_would_go_nowhere_for_ever_is_a_contradiction() {
+        let limits = Limits { survey_slice: 0, ..Limits::default() };
+        assert_eq!(limits.contradictions(), ["survey_slice is 0"]);
     }
 
     #[test]
