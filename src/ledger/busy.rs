@@ -158,10 +158,10 @@ impl Ledger {
     fn close(&mut self, id: AccountId, class: u16) {
         let Some(account) = self.accounts.get_mut(usize::from(id.index)) else { return };
         let life = id.life.wrapping_add(1);
-        let account = std::mem::replace(account, Account { life, ..Account::default() });
+        let heir = self.classes.get(usize::from(class)).map_or(0, |class| class.account.index);
+        let account = std::mem::replace(account, Account { life, heir, ..Account::default() });
         self.closed.push(AccountId { life, ..id });
-        let class = self.classes.get(usize::from(class)).map_or(0, |class| class.account.index);
-        if let Some(class) = self.accounts.get_mut(usize::from(class)) {
+        if let Some(class) = self.accounts.get_mut(usize::from(heir)) {
             class.merge(&account);
         }
     }

@@ -5,6 +5,7 @@
 //! the clock and a few additions, however many it sends. Deliveries of a room are counted in one account, its own while
 //! it is among the busiest, and otherwise that of its class; classes and everything are sums, made when somebody asks.
 
+mod begun;
 pub mod busy;
 pub mod health;
 pub mod histogram;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::limits::Limits;
+pub use begun::Begun;
 use busy::Busy;
 use health::Health;
 use histogram::Histogram;
@@ -78,21 +80,12 @@ impl Standing {
     }
 }
 
-/// Publications that a socket has begun to take, or that wait where only their own connection's bytes do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Begun {
-    account: AccountId,
-    /// How many they are.
-    pub count: u32,
-    began_ns: u64,
-    /// Of the first of them.
-    times: Times,
-}
-
 /// The times of one room's deliveries, or of those of many.
 #[derive(Clone, Debug, Default)]
 pub struct Account {
     life: u16,
+    /// The account that has what was counted here in the life before.
+    heir: u16,
     /// From read to append.
     pub ingest: Histogram,
     /// From append to visit.
@@ -113,11 +106,11 @@ impl Account {
 
     fn since(&self, earlier: &Account) -> Account {
         Account {
-            life: 0,
             ingest: self.ingest.since(&earlier.ingest),
             waiting: self.waiting.since(&earlier.waiting),
             send: self.send.since(&earlier.send),
             total: self.total.since(&earlier.total),
+            ..Account::default()
         }
     }
 
@@ -265,7 +258,7 @@ impl Ledger {
     pub fn published(&mut self, standing: &mut Standing, key: u32, members: u64) -> (Times, Option<u32>) {
         self.outcomes.owed += members;
         if !self.is_on {
-            return (Times::default(), None);
+            return (Times { read_ns: self.turn_ns, appended_ns: self.now_ns }, None);
         }
         let times = Times { read_ns: self.turn_ns, appended_ns: self.read_clock() };
         if let Some(account) = self.accounts.get_mut(usize::from(standing.account.index)) {
@@ -324,29 +317,6 @@ impl Ledger {
     #[inline]
     pub fn count_bytes(&mut self, bytes: usize) {
         self.bytes += bytes as u64;
-    }
-
-    /// A visit, which begins now, hands over so many publications to what waits for their connection alone.
-    pub fn begun(&self, account: AccountId, count: u64, times: Times) -> Begun {
-        Begun { account, count: count as u32, began_ns: self.now_ns, times }
-    }
-
-    /// The last byte of these has left.
-    pub fn completed(&mut self, begun: Begun) {
-        let count = u64::from(begun.count);
-        self.outcomes.sent += count;
-        if !self.is_on {
-            return;
-        }
-        let now_ns = self.read_clock();
-        let index = usize::from(begun.account.index);
-        // A room that was busy may have lost its account meanwhile; the first is always there.
-        let is_alive = self.accounts.get(index).is_some_and(|account| account.life == begun.account.life);
-        if let Some(account) = self.accounts.get_mut(if is_alive { index } else { 0 }) {
-            account.send.record(now_ns.saturating_sub(begun.began_ns), count);
-            account.waiting.record(begun.began_ns.saturating_sub(begun.times.appended_ns), count);
-            account.total.record(now_ns.saturating_sub(begun.times.read_ns), count);
-        }
     }
 
     /// What became of all deliveries.

@@ -53,8 +53,9 @@ pub enum Lag {
 pub(super) struct Stamp {
     pub(super) time_ms: u64,
     appended_ns: u64,
-    /// How long before that its bytes were read.
+    /// How long before that its bytes were read, and how often 2³² ns more: a turn that has hung takes that long.
     ingest_ns: u32,
+    ingest_more: u16,
     is_notice: bool,
 }
 
@@ -150,7 +151,13 @@ impl Log {
         let payload = message.as_bytes();
         let len = header_len(payload.len()) + payload.len();
         self.raw.append(len, walked, |out| write_frame(out, opcode, false, payload));
-        self.stamps.push_back(Stamp { time_ms: now_ms, appended_ns: 0, ingest_ns: 0, is_notice });
+        self.stamps.push_back(Stamp {
+            time_ms: now_ms,
+            appended_ns: 0,
+            ingest_ns: 0,
+            ingest_more: 0,
+            is_notice,
+        });
         let position = self.position();
         if !self.further.is_empty() {
             let in_full = self.is_renamed;

@@ -394,6 +394,49 @@ fn classes_and_the_busiest_rooms_have_times_of_their_own_and_all_add_up() {
 }
 
 #[test]
+fn what_ends_after_its_busy_room_has_gone_counts_with_the_rooms_class() {
+    let limits = Limits { ledger_rooms_max: 1, ..Limits::default() };
+    let mut world = slow_world(limits);
+    let (author, slow) = (world.open("/apples"), world.open("/apples"));
+    world.send_text(author, "0");
+    take_time(Duration::from_secs(2));
+    whole_turn(&mut world);
+    assert_eq!(&*world.engine.ledger().rooms[0].name, "apples", "it has an account of its own");
+    world.narrow(slow, 1);
+    world.send_text(author, "0");
+    whole_turn(&mut world);
+    world.end(author);
+    world.engine.stop(world.now);
+    whole_turn(&mut world);
+    assert!(world.engine.rooms().is_empty(), "all have been told to go");
+    world.widen(slow, usize::MAX);
+    whole_turn(&mut world);
+    let counts = world.engine.ledger().classes.into_iter();
+    let counts: Vec<_> = counts.map(|class| (class.name.to_string(), class.stages.total.count)).collect();
+    assert_eq!(counts, [("a".to_owned(), 4)]);
+    world.engine.check_ledger();
+}
+
+#[test]
+fn row_21_of_part_2_what_took_long_before_it_was_published_is_in_the_sum() {
+    let mut world = slow_world(Limits::default());
+    let (a, b) = (world.open("/room"), world.open("/other"));
+    world.send_text(a, "6000");
+    world.send_text(b, "0");
+    whole_turn(&mut world);
+    whole_turn(&mut world);
+    let all = world.engine.ledger().all;
+    assert!(is_about(all.ingest.max, millis(6000)), "{all:?}");
+    assert_eq!(all.total.count, 2);
+    for total in [all.total.p50, all.total.max] {
+        assert!(
+            is_about(total, millis(6000)),
+            "one has waited as long, the other was read as long ago: {all:?}"
+        );
+    }
+}
+
+#[test]
 fn many_rooms_share_few_places_and_the_busiest_is_found_among_them() {
     let limits = Limits { ledger_rooms_max: 2, ..Limits::default() };
     let mut world = slow_world(limits);

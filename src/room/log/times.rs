@@ -9,8 +9,8 @@ impl Log {
     pub fn note_times(&mut self, times: Times) {
         if let Some(stamp) = self.stamps.back_mut() {
             stamp.appended_ns = times.appended_ns;
-            let ingest_ns = times.appended_ns.saturating_sub(times.read_ns);
-            stamp.ingest_ns = ingest_ns.min(u64::from(u32::MAX)) as u32;
+            let ingest_ns = times.appended_ns.saturating_sub(times.read_ns).min((1 << 48) - 1);
+            (stamp.ingest_ns, stamp.ingest_more) = (ingest_ns as u32, (ingest_ns >> 32) as u16);
         }
     }
 
@@ -25,7 +25,7 @@ impl Log {
         let from = (cursor.offset().saturating_sub(self.first_stamp()) as usize).min(len);
         let stamps = self.stamps.range(from..(from + count as usize).min(len));
         stamps.map(|stamp| Times {
-            read_ns: stamp.appended_ns - u64::from(stamp.ingest_ns),
+            read_ns: stamp.appended_ns - (u64::from(stamp.ingest_more) << 32 | u64::from(stamp.ingest_ns)),
             appended_ns: stamp.appended_ns,
         })
     }
