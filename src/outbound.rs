@@ -176,6 +176,11 @@ impl Outbound {
         self.queue.as_ref().map_or(0, |queue| queue.begun.iter().map(|begun| u64::from(begun.count)).sum())
     }
 
+    /// The first of those deliveries.
+    pub fn first_begun(&self) -> Option<&Begun> {
+        self.queue.as_ref()?.begun.first()
+    }
+
     /// A delivery whose last byte has left, until there are no more.
     #[inline]
     pub fn pop_completed(&mut self) -> Option<Begun> {

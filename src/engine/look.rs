@@ -11,6 +11,7 @@ use crate::conn::{Parked, Stage, Why};
 use crate::http::head::Request;
 use crate::http::response::Refusal;
 use crate::id::{ConnId, Identity};
+use crate::ledger::Begun;
 use crate::room::rooms::{RoomInfo, Rooms};
 use crate::timer::Tick;
 use crate::ws::close::CloseReason;
@@ -140,6 +141,8 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         }
         self.surveys.found = Some(findings);
         self.answer_waiting(asker, Asked::Surveyed);
+        // Where it was not told after all, nobody else is to be.
+        self.surveys.found = None;
     }
 
     /// Where the application has put a connection, if it says.
@@ -185,8 +188,13 @@ fn peer_key<T, S>(peer: &Peer<T, S>, rooms: &Rooms, order: Order) -> u64 {
     let standings = || peer.memberships.iter().map(|membership| rooms.standing(*membership));
     match order {
         Order::Slot => 0,
-        Order::Lag => standings().map(|standing| standing.publications).sum(),
-        Order::Delay => standings().map(|standing| standing.waited_ms).max().unwrap_or(0),
+        // One that its socket has taken a part of is still to be sent, too.
+        Order::Lag => standings().map(|standing| standing.publications).sum::<u64>() + peer.outbound.owed(),
+        Order::Delay => {
+            let begun = peer.outbound.first_begun().map_or(rooms.ledger().now_ns(), Begun::since_ns);
+            let waited_ms = rooms.ledger().now_ns().saturating_sub(begun) / 1_000_000;
+            standings().map(|standing| standing.waited_ms).fold(waited_ms, u64::max)
+        }
         Order::Bytes => peer.outbound.len() as u64 + standings().map(|standing| standing.bytes).sum::<u64>(),
         // The earlier it came, the more time there is until the end of all ticks.
         Order::Age => peer.opened.until(Tick::NEVER).as_millis() as u64,

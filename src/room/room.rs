@@ -49,7 +49,7 @@ pub(super) struct Room {
     pub(super) guarded_ms: u64,
     /// Publications that a quiet member is not to be sent because they are its own.
     own: HashMap<usize, Own>,
-    /// When those came who are sent what was published before that: for them it begins to wait then.
+    /// When those came who are still to be sent what was published before that: for them it begins to wait then.
     came_ns: HashMap<usize, u64>,
     /// Where it stands in the ledger.
     pub(super) standing: Standing,
@@ -149,8 +149,8 @@ impl Room {
         let Some(member) = self.members.get(slot) else { return 0 };
         let own = self.own.get(&slot).filter(|_| !self.own.is_empty());
         let own = own.map_or(0, |own| {
-            let ahead = own.offsets.iter().filter(|offset| **offset > member.cursor.offset());
-            ahead.count() as u64 + own.passed
+            let behind = own.offsets.partition_point(|offset| *offset <= member.cursor.offset());
+            (own.offsets.len() - behind) as u64 + own.passed
         });
         self.log.head().since(member.cursor) - own
     }
@@ -279,6 +279,18 @@ impl Room {
         position
     }
 
+    /// When a member came, in the ledger's time, where it is sent what was published before that; otherwise 0.
+    pub(super) fn came_ns(&self, slot: usize) -> u64 {
+        if self.came_ns.is_empty() { 0 } else { self.came_ns.get(&slot).copied().unwrap_or(0) }
+    }
+
+    /// A member that was behind is not any more: whatever is published from now on, it is there for.
+    pub(super) fn caught_up(&mut self, slot: usize) {
+        if self.came_ns.remove(&slot).is_some() && self.came_ns.is_empty() {
+            self.came_ns = HashMap::new();
+        }
+    }
+
     /// Whether the member in this slot publishes without being sent that.
     pub(super) fn is_quiet(&self, slot: usize) -> bool {
         !self.own.is_empty() && self.own.contains_key(&slot)
@@ -286,9 +298,9 @@ impl Room {
 
     #[inline]
     pub(super) fn visit<'r>(&'r mut self, slot: usize, ledger: &'r mut Ledger) -> Option<Visit<'r>> {
+        let came_ns = self.came_ns(slot);
         let member = self.members.get_mut(slot)?;
         let own = if self.own.is_empty() { None } else { self.own.get_mut(&slot) };
-        let came_ns = if self.came_ns.is_empty() { 0 } else { self.came_ns.get(&slot).copied().unwrap_or(0) };
         Some(Visit { log: &self.log, member, own, came_ns, account: self.standing.account(), ledger })
     }
 }

@@ -398,6 +398,7 @@ mod tests {
     use std::time::Duration;
 
     use super::super::lane::Pending;
+    use super::super::position::Start;
     use super::*;
     use crate::metrics::Metrics;
     use crate::ws::deflate::Deflater;
@@ -495,6 +496,23 @@ mod tests {
         }
         assert_eq!(rooms.visit(slow).unwrap().pending(), Pending::Passed);
         assert!(rooms.log_bytes() <= 1000);
+    }
+
+    #[test]
+    fn when_a_member_came_is_known_until_it_has_caught_up_and_no_longer() {
+        let mut rooms = rooms();
+        rooms.keep("a", Keep { messages: 5, bytes: 1000, age: Duration::from_secs(60) }).unwrap();
+        publish(&mut rooms, "a", Message::Text("old")).unwrap();
+        rooms.ledger_mut().begin_turn(7);
+        let last = Join { start: Start::Last(1), ..Join::default() };
+        let (late, joined) = rooms.join("a", conn(0), &last, None).unwrap();
+        let came_ns = |rooms: &Rooms| rooms.rooms[late.room as usize].came_ns(late.slot as usize);
+        assert_eq!((joined.is_behind, came_ns(&rooms)), (true, 7));
+        let mut visit = rooms.visit(late).unwrap();
+        let Pending::Frames(frames) = visit.pending() else { panic!("it is sent what is old") };
+        visit.advance(frames.len());
+        rooms.set_lagging(late, false);
+        assert_eq!(came_ns(&rooms), 0);
     }
 
     #[test]

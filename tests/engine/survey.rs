@@ -1,16 +1,17 @@
 //! Looks through connections and rooms: what they find, in which order, page by page, and how little of it in a turn.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fanline::engine::survey::{Findings, Mark, Order, Subject, Survey};
 use fanline::{
-    CloseCode, CloseReason, ConnId, Context, Exchange, Handler, Identity, Keep, Limits, Message, Opening,
-    Reply, Response,
+    CloseCode, CloseReason, ConnId, Context, Exchange, Handler, Identity, Join, Keep, Limits, Message,
+    Opening, Reply, Response, Start,
 };
 
 use crate::pipe::Pipe;
-use crate::world::{World, handshake};
+use crate::world::{KEEP, World, handshake};
 
 /// A handler that is asked by `/look?…`, and whose connections are their path's user.
 #[derive(Default)]
@@ -62,9 +63,11 @@ impl Handler for Warden {
     fn open(&mut self, opening: &mut Opening<'_>) -> Result<Identity, Response> {
         let request = opening.request();
         let room = request.path().to_owned();
-        opening.keep(&room, Keep::default()).unwrap();
-        opening.join(&room).unwrap();
+        opening.keep(&room, if room == "/kept" { KEEP } else { Keep::default() }).unwrap();
         let value = |name| request.query_value(name).map(|value| value.as_ref().into());
+        let start = value("last").map_or(Start::Now, |last: Arc<str>| Start::Last(last.parse().unwrap()));
+        let join = Join { start, is_quiet: value("quiet").is_some(), ..Join::default() };
+        opening.join_as(&room, &join).unwrap();
         Ok(Identity { user: value("user"), token: value("token") })
     }
 
@@ -251,6 +254,93 @@ fn the_slowest_readers_come_first_with_what_they_are_owed_and_for_how_long() {
     }
     let second = world.look("order=lag&limit=1").next.unwrap();
     assert_eq!(ids(&world.look(&format!("order=lag&limit=1&after={second}"))), [slow[1]]);
+}
+
+#[test]
+fn a_reader_that_stalls_in_the_middle_of_a_publication_is_as_slow_as_any() {
+    let mut world = world(Limits::default());
+    let clients: Vec<usize> = (0..20).map(|_| world.join("/a")).collect();
+    world.narrow(clients[7], 3);
+    world.send_text(clients[0], "0123456789");
+    world.pass(Duration::from_secs(4));
+    for order in ["lag", "delay", "bytes"] {
+        let found = world.look(&format!("order={order}&limit=1"));
+        assert_eq!(ids(&found), [world.clients[clients[7]].id], "by {order}");
+        let slow = &found.peers[0];
+        assert_eq!((slow.lag, slow.owed, slow.delay.as_secs()), (1, 9, 4), "by {order}");
+    }
+}
+
+#[test]
+fn a_quiet_member_is_not_behind_with_what_it_has_published_itself() {
+    let mut world = world(Limits::default());
+    let (quiet, other) = (world.join("/a?quiet"), world.join("/a"));
+    world.narrow(quiet, 0);
+    world.send_text(other, "yours");
+    for _ in 0..5 {
+        world.turn();
+        world.send_text(quiet, "mine");
+    }
+    let found = world.look("order=lag&limit=1");
+    assert_eq!((ids(&found), found.peers[0].lag), (vec![world.clients[quiet].id], 1));
+}
+
+#[test]
+fn what_was_published_before_somebody_came_waits_for_it_from_then_on() {
+    let mut world = world(Limits::default());
+    let author = world.connect();
+    world.send(author, handshake("/kept").as_bytes());
+    world.turn();
+    let answer = world.take(author);
+    world.send_text(author, "old");
+    world.pass(Duration::from_secs(30));
+    let late = world.connect();
+    world.send(late, handshake("/kept?last=1").as_bytes());
+    world.narrow(late, answer.len());
+    world.pass(Duration::from_secs(2));
+    let found = world.look("order=delay&limit=1");
+    assert_eq!((ids(&found), found.peers[0].lag), (vec![world.clients[late].id], 1));
+    assert_eq!(found.peers[0].delay.as_secs(), 2, "it was not there for 30 of 32 seconds");
+}
+
+#[test]
+fn what_all_readers_are_behind_is_what_the_ledger_says_is_waiting() {
+    for seed in 0..30u64 {
+        let mut random = seed;
+        let mut draw = |below: u64| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) % below
+        };
+        let limits = Limits { room_log_bytes_max: 2000, ..Limits::default() };
+        let mut world = world(limits);
+        let mut clients: Vec<usize> = (0..4).map(|_| world.join("/kept")).collect();
+        for step in 0..150 {
+            let client = clients[draw(clients.len() as u64) as usize];
+            match draw(12) {
+                0 if clients.len() > 2 => {
+                    clients.retain(|one| *one != client);
+                    world.end(client);
+                }
+                1 if clients.len() < 12 => {
+                    let path = ["/kept?last=3", "/kept?quiet", "/a?quiet", "/a"][draw(4) as usize];
+                    let late = world.connect();
+                    world.send(late, handshake(path).as_bytes());
+                    clients.push(late);
+                }
+                2 | 3 => world.narrow(client, draw(40) as usize),
+                4 | 5 => world.widen(client, draw(200) as usize),
+                6 => world.widen(client, usize::MAX),
+                _ => world.send_text(client, &"x".repeat(1 + draw(60) as usize)),
+            }
+            world.turn();
+            world.now += Duration::from_millis(draw(50));
+            if step % 10 == 0 {
+                let behind: u64 = world.look("limit=100").peers.iter().map(|peer| peer.lag).sum();
+                let waiting = world.engine.ledger().outcomes.waiting();
+                assert_eq!(behind, waiting, "seed {seed}, step {step}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -7,11 +7,11 @@ use crate::id::ConnId;
 /// How far a member is behind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
-    /// Publications that it has not been sent.
+    /// Publications that it is still to be sent: not its own, where it is quiet.
     pub publications: u64,
     /// Bytes of those, as they lie in the room's longest encoding.
     pub bytes: u64,
-    /// For how long the first of them has waited, in milliseconds.
+    /// For how long the first of them has waited, in milliseconds; at most since it came.
     pub waited_ms: u64,
 }
 
@@ -40,17 +40,18 @@ impl Rooms {
     pub fn standing(&self, membership: Membership) -> Standing {
         let Some(room) = self.rooms.get(membership.room as usize) else { return Standing::default() };
         let Some(member) = room.members.get(membership.slot as usize) else { return Standing::default() };
-        let publications = room.log.head().since(member.cursor);
+        let slot = membership.slot as usize;
+        let publications = room.owed(slot);
         if publications == 0 {
             return Standing::default();
         }
         // What is gone it has waited for, too, and nobody knows since when.
-        let at = member.cursor.offset().saturating_sub(room.log.first_stamp());
-        let since_ms = room.log.stamps.get(at as usize).map_or(self.now_ms, |stamp| stamp.time_ms);
+        let (first, now_ns) = (room.log.times(member.cursor, 1).next(), self.ledger.now_ns());
+        let since_ns = first.map_or(now_ns, |times| times.no_earlier_than(room.came_ns(slot)).appended_ns);
         Standing {
             publications,
             bytes: room.log.bytes_after(member.cursor),
-            waited_ms: self.now_ms.saturating_sub(since_ms),
+            waited_ms: now_ns.saturating_sub(since_ns) / 1_000_000,
         }
     }
 }

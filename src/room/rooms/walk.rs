@@ -160,6 +160,9 @@ impl Rooms {
         let key = membership.room as usize;
         if let Some(room) = self.rooms.get_mut(key) {
             room.members.set_lagging(membership.slot as usize, lagging);
+            if !lagging {
+                room.caught_up(membership.slot as usize);
+            }
             room.trim();
             self.charge(key);
         }
