@@ -6,6 +6,7 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Fanline } from "../support/fanline.mjs";
 import { TEST_MS, looksRight, screenshot, shown, stage, textOf, until } from "./person.mjs";
 
@@ -28,8 +29,27 @@ function member(server, room, { reads = true } = {}) {
 const publish = (server, room, body) =>
   fetch(`${server.http}/rooms/${room}/messages`, { method: "POST", body, headers: { "content-type": "text/plain" } });
 
-async function open(url, { scheme = "light" } = {}) {
+/** Lets a test say whether the page is looked at, and hold up what it asks for; the paths that it has asked for are in `asked`. */
+function puppet() {
+  let isHidden = false, isHeld = () => false, waiting = [];
+  const fetch = window.fetch;
+  Object.defineProperty(document, "hidden", { get: () => isHidden });
+  window.puppet = {
+    asked: [],
+    look(is) { isHidden = !is; document.dispatchEvent(new Event("visibilitychange")); },
+    hold(part) { isHeld = (path) => path.includes(part); },
+    release() { isHeld = () => false; waiting.forEach((go) => go()); waiting = []; },
+  };
+  window.fetch = async (path, ...rest) => {
+    window.puppet.asked.push(path);
+    if (isHeld(path)) await new Promise((go) => waiting.push(go));
+    return fetch(path, ...rest);
+  };
+}
+
+async function open(url, { scheme = "light", isPuppet = false } = {}) {
   const page = await stage.browser.newPage();
+  if (isPuppet) await page.evaluateOnNewDocument(puppet);
   page.complaints = [];
   page.requests = [];
   page.on("console", (message) => ["error", "warn"].includes(message.type()) && page.complaints.push(message.text()));
@@ -126,11 +146,45 @@ describe("the live page", { timeout: 10 * TEST_MS }, () => {
     await next.stop();
   });
 
+  it("asks for nothing while it is not looked at, whenever somebody looks away", async () => {
+    const own = await Fanline.start({ flags: ["--admin-listen", "127.0.0.1:0"] });
+    const page = await open(`${own.admin}/admin`, { isPuppet: true });
+    const status = async () => (await fetch(`${own.admin}/admin/api/status`)).json();
+    await untilSaid(page, "live");
+    await page.evaluate(() => { puppet.look(false); puppet.hold("status"); puppet.look(true); puppet.look(false); puppet.release(); });
+    await untilSaid(page, "paused");
+    const before = (await status()).counters.messages;
+    await sleep(2500);
+    const { websockets, counters } = await status();
+    assert.deepEqual([websockets, counters.messages - before], [0, 0]);
+    await page.evaluate(() => {
+      puppet.hold("status");
+      for (const is of [true, false, true, false, true]) puppet.look(is);
+      puppet.release();
+    });
+    await untilSaid(page, "live");
+    await sleep(500);
+    assert.equal((await status()).websockets, 1, "it has one connection, however often somebody looks away");
+    await own.stop();
+  });
+
+  it("asks for rows again when they have come, and not before", async () => {
+    const page = await open(`${server.admin}/admin`, { isPuppet: true });
+    await page.evaluate(() => puppet.hold("peers"));
+    await untilSaid(page, "live");
+    await until(page, "some seconds", () => samples.length > 6);
+    assert.equal(await page.evaluate(() => puppet.asked.filter((path) => path.includes("peers")).length), 1);
+    await page.evaluate(() => puppet.release());
+    await until(page, "more rows", () => puppet.asked.filter((path) => path.includes("peers")).length > 1);
+    assert.deepEqual(page.complaints, []);
+  });
+
   it("asks for the token, takes the right one and keeps it for this tab", async () => {
     const folder = await mkdtemp(join(tmpdir(), "fanline-admin-"));
     const file = join(folder, "token");
     await writeFile(file, TOKEN);
-    const own = await Fanline.start({ flags: ["--admin-token-file", file] });
+    await writeFile(join(folder, "fanline.toml"), "[admin]\ntoken = { file = 'token' }");
+    const own = await Fanline.start({ flags: ["--config", join(folder, "fanline.toml")] });
     const page = await open(`${own.http}/admin`);
     await untilSaid(page, "asks for its admin token");
     assert.equal(await textOf(page, "about"), "\u00a0", "nothing is told before");
@@ -139,14 +193,23 @@ describe("the live page", { timeout: 10 * TEST_MS }, () => {
     const show = async (token) => {
       await page.evaluate((token) => { document.getElementById("token").value = token; document.querySelector("#entry button").click(); }, token);
     };
-    await show("wrong-0123456789abcdef");
-    await untilShown(page, "The server does not know this token.");
+    for (const wrong of ["wrong-0123456789abcdef", "“operator-0123456789abcdef”"]) {
+      await show(wrong);
+      await untilShown(page, "The server does not know this token.");
+      await page.evaluate(() => { document.getElementById("wrong").textContent = ""; });
+    }
     await show(TOKEN);
     await untilSaid(page, "live");
     assert.deepEqual([await shown(page, "entry"), await shown(page, "inside")], [false, true]);
     await page.reload();
     await untilSaid(page, "live");
     assert.ok(page.requests.every((url) => !url.includes(TOKEN)), "no address has the token in it");
+    await writeFile(file, "operator-fedcba9876543210");
+    process.kill(await page.evaluate(() => last.status.pid), "SIGHUP");
+    await untilShown(page, "The server does not know this token.");
+    assert.deepEqual([await shown(page, "entry"), await shown(page, "inside")], [true, false]);
+    await show("operator-fedcba9876543210");
+    await untilSaid(page, "live");
     await own.stop();
     await rm(folder, { recursive: true });
   });
