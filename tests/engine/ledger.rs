@@ -569,6 +569,35 @@ fn the_dashboard_asks_for_what_there_is_and_for_all_of_it() {
 }
 
 #[test]
+fn a_line_of_the_dashboard_is_one_however_many_servers_there_are_and_has_its_panels_unit() {
+    let dashboard: serde_json::Value =
+        serde_json::from_str(include_str!("../../examples/grafana.json")).unwrap();
+    let shown = everything_shown();
+    for panel in dashboard["panels"].as_array().unwrap() {
+        let config = &panel["fieldConfig"];
+        let overrides = config["overrides"].as_array().unwrap().iter();
+        let others: Vec<&str> = overrides
+            .map(|other| other["matcher"]["options"].as_str().unwrap().trim_start_matches(".*"))
+            .collect();
+        for target in panel["targets"].as_array().unwrap() {
+            let (expr, legend) = (target["expr"].as_str().unwrap(), target["legendFormat"].as_str().unwrap());
+            let is_one = ["sum", "min", "max", "count", "histogram_quantile"]
+                .iter()
+                .any(|fold| expr.starts_with(fold));
+            assert!(is_one, "{expr} is a line for each server, and all are called {legend}");
+            let is_time = expr.contains("_seconds") && !expr.contains("_seconds_count");
+            let has_own = others.iter().any(|other| legend.ends_with(other));
+            assert_eq!(is_time, config["defaults"]["unit"] == "s" && !has_own, "{expr}");
+            let labels =
+                expr.split(['{', '}', ',']).filter(|part| part.contains("=\"") && !part.contains('!'));
+            for label in labels.filter(|label| !label.contains("$instance")) {
+                assert!(shown.contains(label), "nothing has {label}");
+            }
+        }
+    }
+}
+
+#[test]
 fn names_in_metrics_follow_the_conventions() {
     let shown = everything_shown();
     for (family, kind) in shown.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')) {
