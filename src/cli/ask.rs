@@ -7,15 +7,19 @@ use serde_json::{Value, json};
 
 use super::Failure;
 use super::client::{Client, encode};
-use super::show::{bytes, figures, number, plain, print, table, text, time, words};
+use super::show::{bytes, figures, json_line, number, plain, print, table, text, time, words};
 
-/// The rows of a page, and of those after it until there are as many as are wanted; and how many there are.
-pub(super) fn pages(
-    client: &Client,
-    path: &str,
-    rows: &str,
-    limit: u32,
-) -> Result<(Vec<Value>, Option<u64>), Failure> {
+/// Rows, page after page until there are as many as are wanted.
+#[derive(Debug)]
+pub(super) struct Rows {
+    pub(super) rows: Vec<Value>,
+    /// How many there are, where the server has counted them.
+    total: Option<u64>,
+    /// Whether there are more.
+    has_more: bool,
+}
+
+pub(super) fn pages(client: &Client, path: &str, rows: &str, limit: u32) -> Result<Rows, Failure> {
     const PAGE: u32 = 500;
     let (mut all, mut after, mut total) = (Vec::new(), String::new(), None);
     loop {
@@ -27,7 +31,7 @@ pub(super) fn pages(
             Some(next) if limit == 0 || (all.len() as u32) < limit => {
                 after = format!("&after={}", encode(next))
             }
-            Some(_) | None => return Ok((all, total)),
+            next => return Ok(Rows { rows: all, total, has_more: next.is_some() }),
         }
     }
 }
@@ -44,17 +48,21 @@ fn amount(args: &ArgMatches, name: &str) -> u32 {
 fn print_rows(
     args: &ArgMatches,
     name: &str,
-    (rows, total): (Vec<Value>, Option<u64>),
+    Rows { rows, total, has_more }: Rows,
     show: impl Fn(&[Value]) -> String,
 ) -> Result<(), Failure> {
     if args.get_flag("json") {
-        return print(&format!("{}\n", json!({ name: rows, "total": total })));
+        return print(&json_line(&json!({ name: rows, "total": total })));
     }
     if rows.is_empty() {
         return print(&format!("no {name}\n"));
     }
-    let more = total.map_or(0, |total| total.saturating_sub(rows.len() as u64));
-    let rest = if more > 0 { format!("and {more} more; --limit 0 shows all\n") } else { String::new() };
+    let count = total.map(|total| total.saturating_sub(rows.len() as u64));
+    let rest = match count {
+        Some(count) if has_more && count > 0 => format!("and {count} more; --limit 0 shows all\n"),
+        Some(_) | None if has_more => "and more; --limit 0 shows all\n".to_owned(),
+        Some(_) | None => String::new(),
+    };
     print(&(show(&rows) + &rest))
 }
 
@@ -146,7 +154,7 @@ pub(super) fn kick(client: &Client, args: &ArgMatches) -> Result<(), Failure> {
     let answer = client.post(&path, b"")?;
     let closed = number(&answer["closed"]);
     if args.get_flag("json") {
-        print(&format!("{answer}\n"))?;
+        print(&json_line(&answer))?;
     } else if closed > 0 {
         print(&format!("closed {closed} {}\n", if closed == 1 { "connection" } else { "connections" }))?;
     }
@@ -166,7 +174,7 @@ pub(super) fn publish(client: &Client, args: &ArgMatches) -> Result<(), Failure>
     let nowhere = || format!("no route leads to a room of the name `{}`", plain(&room));
     let answer = answer.map_err(|failure| failure.of_what(nowhere()))?;
     if args.get_flag("json") {
-        return print(&format!("{answer}\n"));
+        return print(&json_line(&answer));
     }
     let members = number(&answer["members"]);
     match answer["position"].as_str() {

@@ -12,6 +12,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use super::Failure;
+use super::show::plain;
 
 /// How long an answer may take; a look through the server takes a minute at most.
 const PATIENCE: Duration = Duration::from_secs(70);
@@ -28,13 +29,14 @@ pub(super) fn encode(text: &str) -> String {
 }
 
 /// Where the admin API is, and what it is shown.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Client {
     target: Target,
     token: Option<String>,
+    patience: Duration,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Target {
     Tcp { host: String },
     Unix(PathBuf),
@@ -52,7 +54,7 @@ impl Client {
         }
         let wrong = |why: &str| Failure(format!("`{url}` is not where an admin API can be: {why}"));
         if let Some(path) = url.strip_prefix("unix:") {
-            return Ok(Self { target: Target::Unix(path.into()), token });
+            return Ok(Self { target: Target::Unix(path.into()), token, patience: PATIENCE });
         }
         if url.starts_with("https://") {
             return Err(wrong(
@@ -62,10 +64,15 @@ impl Client {
         let rest = url.strip_prefix("http://").unwrap_or(url).trim_end_matches('/');
         match rest.rsplit_once(':') {
             Some((host, port)) if !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok() => {
-                Ok(Self { target: Target::Tcp { host: rest.to_owned() }, token })
+                Ok(Self { target: Target::Tcp { host: rest.to_owned() }, token, patience: PATIENCE })
             }
             Some(_) | None => Err(wrong("it is http://HOST:PORT or unix:PATH")),
         }
+    }
+
+    /// The same, and an answer may take this long.
+    pub(super) fn with_patience(&self, patience: Duration) -> Self {
+        Self { patience, ..self.clone() }
     }
 
     fn shown(&self) -> String {
@@ -127,10 +134,10 @@ impl Client {
             Target::Tcp { host } => {
                 let mut last = ErrorKind::AddrNotAvailable.into();
                 for addr in host.to_socket_addrs()? {
-                    match TcpStream::connect_timeout(&addr, PATIENCE) {
+                    match TcpStream::connect_timeout(&addr, self.patience) {
                         Ok(stream) => {
-                            stream.set_read_timeout(Some(PATIENCE))?;
-                            stream.set_write_timeout(Some(PATIENCE))?;
+                            stream.set_read_timeout(Some(self.patience))?;
+                            stream.set_write_timeout(Some(self.patience))?;
                             return Ok(Box::new(stream));
                         }
                         Err(error) => last = error,
@@ -140,8 +147,8 @@ impl Client {
             }
             Target::Unix(path) => {
                 let stream = UnixStream::connect(path)?;
-                stream.set_read_timeout(Some(PATIENCE))?;
-                stream.set_write_timeout(Some(PATIENCE))?;
+                stream.set_read_timeout(Some(self.patience))?;
+                stream.set_write_timeout(Some(self.patience))?;
                 Ok(Box::new(stream))
             }
         }
@@ -170,8 +177,8 @@ impl Client {
             ),
             (401, Some(_)) => format!("{} does not know this admin token", self.shown()),
             (404, _) => "there is none".to_owned(),
-            (503, _) => format!("not now: {why}; try again"),
-            (status, _) => format!("{} refuses with {status}: {}", self.shown(), super::show::plain(why)),
+            (503, _) => format!("not now: {}; try again", plain(why)),
+            (status, _) => format!("{} refuses with {status}: {}", self.shown(), plain(why)),
         })
     }
 }
@@ -226,6 +233,24 @@ mod tests {
             assert!(why.contains("http://HOST:PORT") || why.contains("ssh -L"), "{why}");
         }
         assert!(Client::new("unix:/a", Some("two words".into())).is_err());
+    }
+
+    #[test]
+    fn who_watches_is_not_kept_waiting_by_a_server_that_hangs() {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = silent.local_addr().unwrap().to_string();
+        let client = Client::new(&url, None).unwrap().with_patience(Duration::from_millis(50));
+        let Failure(why) = client.get("status").unwrap_err();
+        assert!(why.contains("there is no answer"), "{why}");
+    }
+
+    #[test]
+    fn what_a_server_says_of_a_refusal_does_nothing_to_a_terminal() {
+        let client = Client::new("127.0.0.1:1", None).unwrap();
+        for status in [400, 503] {
+            let Failure(why) = client.refused(status, &br#"{"error":"no \u001b[2J"}"#[..]);
+            assert!(why.contains("no \\u{1b}[2J"), "{status}: {why}");
+        }
     }
 
     #[test]

@@ -24,9 +24,24 @@ pub(super) fn plain(text: &str) -> String {
     text.chars().map(plain).collect()
 }
 
-/// What changes the direction of what stands around it, or is not seen at all.
+/// JSON on a line of its own. What could do something to a terminal is escaped, which JSON allows in all its texts.
+pub(super) fn json_line(value: &Value) -> String {
+    let mut line = String::new();
+    for c in value.to_string().chars() {
+        match c {
+            c if c.is_control() || is_invisible(c) => line += &format!("\\u{:04x}", u32::from(c)),
+            c => line.push(c),
+        }
+    }
+    line + "\n"
+}
+
+/// What changes the direction of what stands around it, or is not seen at all. The live page has the same list.
 fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    matches!(
+        c,
+        '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}'
+    )
 }
 
 /// A text of JSON; a dash where there is none.
@@ -119,7 +134,7 @@ mod tests {
     #[test]
     fn what_somebody_else_wrote_does_nothing_to_a_terminal() {
         assert_eq!(plain("房间 a\u{1b}[2Jb\n"), "房间 a\\u{1b}[2Jb\\u{a}");
-        assert_eq!(plain("a\u{202e}b"), "a\\u{202e}b");
+        assert_eq!(plain("a\u{202e}b\u{61c}c\u{2028}d"), "a\\u{202e}b\\u{61c}c\\u{2028}d");
     }
 
     #[test]

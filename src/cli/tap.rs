@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::Failure;
 use super::client::{Client, encode};
-use super::show::{plain, print};
+use super::show::{json_line, plain, print};
 
 /// A server-sent event (HTML §9.2.6).
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -50,7 +50,7 @@ impl Event {
                 "binary" => json!({ "position": self.id, "base64": data }),
                 kind => json!({ "position": self.id, kind: serde_json::from_str::<Value>(data).ok() }),
             };
-            return Some(format!("{object}\n"));
+            return Some(json_line(&object));
         }
         let said = match self.kind.as_str() {
             "" => plain(data),
@@ -109,6 +109,18 @@ mod tests {
             }
         }
         said
+    }
+
+    #[test]
+    fn what_somebody_has_published_does_nothing_to_a_terminal_in_json_either() {
+        for is_json in [false, true] {
+            let said = shown("id: 1:1\ndata: a\u{9b}2J\u{7f}\u{202e}b\u{1}房\n\n", is_json).remove(0);
+            assert!(!said.trim_end().contains(|c: char| c.is_control() || c == '\u{202e}'), "{said:?}");
+            assert!(said.contains('房'), "{said}");
+        }
+        let said = shown("id: 1:1\ndata: a\u{9b}2J\u{7f}\u{202e}b\n\n", true).remove(0);
+        let value: Value = serde_json::from_str(&said).unwrap();
+        assert_eq!(value["text"], "a\u{9b}2J\u{7f}\u{202e}b", "it says the same");
     }
 
     #[test]

@@ -64,6 +64,9 @@ fn rooms_and_peers_are_printed_as_tables_and_as_json() {
     );
     let cut = site.says(&["peers", "--room", "lobby", "--limit", "2", "--sort", "age"]);
     assert!(cut.ends_with("and 1 more; --limit 0 shows all\n"), "{cut}");
+    let cut = site.says(&["peers", "--limit", "2"]);
+    assert!(cut.ends_with("and more; --limit 0 shows all\n"), "nobody has counted them: {cut}");
+    assert!(!site.says(&["peers", "--limit", "0"]).contains("more"));
     assert_eq!(rows(&site.json(&["peers", "--limit", "0"]), "peers").len(), 5);
 }
 

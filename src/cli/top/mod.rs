@@ -12,10 +12,13 @@ use serde_json::Value;
 use super::Failure;
 use super::ask::{pages, show_peers, show_rooms};
 use super::client::Client;
-use super::show::{bytes, micros, number, plain, print, text, time};
+use super::show::{bytes, json_line, micros, number, plain, print, text, time};
 
 /// Rows of each table.
 const ROWS: u32 = 20;
+
+/// How long an answer may take before it is said that there is none: the screen hears no key meanwhile.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What one look has found.
 struct Look {
@@ -34,6 +37,7 @@ struct View {
 
 /// Shows the server until somebody has seen enough.
 pub(super) fn watch(client: &Client, args: &ArgMatches) -> Result<(), Failure> {
+    let client = &client.with_patience(PATIENCE);
     let seconds = args.get_one::<u32>("interval").copied().unwrap_or(1).clamp(1, 3600);
     let interval = Duration::from_secs(seconds.into());
     let sort = args.get_one::<String>("sort").cloned().unwrap_or_default();
@@ -47,7 +51,7 @@ pub(super) fn watch(client: &Client, args: &ArgMatches) -> Result<(), Failure> {
                 let before = before["counters"].clone();
                 let object =
                     serde_json::json!({ "before": before, "status": status, "peers": peers, "rooms": rooms });
-                print(&format!("{object}\n"))
+                print(&json_line(&object))
             }
             false => print(&plain_text(&before, &look)),
         };
@@ -61,8 +65,8 @@ pub(super) fn watch(client: &Client, args: &ArgMatches) -> Result<(), Failure> {
 fn look(client: &Client, sort: &str) -> Result<Look, Failure> {
     Ok(Look {
         status: client.get("status")?,
-        peers: pages(client, &format!("peers?sort={sort}"), "peers", ROWS)?.0,
-        rooms: pages(client, "rooms?sort=members", "rooms", ROWS)?.0,
+        peers: pages(client, &format!("peers?sort={sort}"), "peers", ROWS)?.rows,
+        rooms: pages(client, "rooms?sort=members", "rooms", ROWS)?.rows,
     })
 }
 
