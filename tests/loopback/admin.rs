@@ -138,6 +138,9 @@ fn row_14_a_listener_of_its_own_serves_the_admin_api_and_nothing_else_does() {
     }
     assert_eq!(try_connect(site.admin(), "/chat/a", &[]).err(), Some(404));
     assert_eq!(ask(site.admin(), "GET /", "", "").0, 302);
+    for line in ["POST /", "POST /metrics", "DELETE /metrics", "POST /admin", "POST /readyz"] {
+        assert_eq!(ask(site.admin(), line, "", "").0, 405, "{line}");
+    }
     assert_eq!(ask(site.admin(), "GET /admin/api/live", "", "").0, 426);
     assert!(exchange(site.admin(), b"GET /admin HTTP/1.0\r\n\r\n").contains("content-security-policy"));
 }

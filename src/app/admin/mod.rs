@@ -114,8 +114,10 @@ impl App {
     fn beside(&self, exchange: &mut Exchange<'_>) -> Option<Reply> {
         let (request, now_ms, hop) = (exchange.request(), exchange.now_ms(), exchange.hop());
         let caller = Caller { request, is_upgrade: false, is_admin: true, now_ms, hop };
+        let is_read = matches!(request.method(), "GET" | "HEAD");
         match request.path() {
             "/healthz" | "/readyz" => None,
+            "/" | "/metrics" if !is_read => Some(Refusal::MethodNotAllowed("GET, HEAD").into()),
             "/" => Some(Response::new(302).header("location", Admin::PREFIX).into()),
             "/metrics" => Some(match self.admin.check(&caller, None) {
                 Ok(()) => exposition::answer(exchange).into(),
