@@ -123,6 +123,8 @@ limits! {
         "Requests that look through all connections or rooms at a time; a further one is answered 503.";
     survey_slice: Count = 256,
         "Connections or rooms that such a request looks at in one turn, so that nobody waits for it.";
+    survey_deadline: Time = 60_000,
+        "Time for such a request to be answered; then it is told 503.";
     proxy_header_bytes_max: Bytes = 2 << 10,
         "Length of a PROXY header of version 2, with all that a proxy adds; a connection with a longer one is dropped.";
     connections_per_address_max: Count = 0,

@@ -34,7 +34,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             return self.reply(id, request, &Refusal::Unavailable(why).into());
         }
         let Some(peer) = get(&mut self.peers, id) else { return };
-        let until = self.now.after(limits.poll_wait_max);
+        let until = self.now.after(limits.survey_deadline);
         peer.conn.park(Parked { head: head.into(), room: String::new(), until, why: Why::Survey });
         self.surveys.begin(id, survey);
         self.enter_phase(id);

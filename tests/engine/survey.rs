@@ -190,7 +190,7 @@ fn who_goes_while_it_waits_for_what_is_found_leaves_nothing_behind() {
 fn a_look_that_takes_too_long_is_answered_503_and_ends() {
     let wait = Duration::from_secs(1);
     let mut world =
-        world(Limits { survey_slice: 1, surveys_max: 1, poll_wait_max: wait, ..Limits::default() });
+        world(Limits { survey_slice: 1, surveys_max: 1, survey_deadline: wait, ..Limits::default() });
     world.crowd(10);
     let asker = world.connect();
     world.send(asker, b"GET /look HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -202,6 +202,20 @@ fn a_look_that_takes_too_long_is_answered_503_and_ends() {
     assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("has taken too long"), "{answer}");
     assert_eq!((world.engine.handler().looks, world.engine.handler().found.len()), (1, 0));
     assert_eq!(world.look("").matched, 12);
+}
+
+#[test]
+fn where_no_request_may_wait_for_news_a_look_takes_its_time_all_the_same() {
+    let mut world = world(Limits { survey_slice: 1, poll_wait_max: Duration::ZERO, ..Limits::default() });
+    world.crowd(10);
+    let asker = world.connect();
+    world.send(asker, b"GET /look HTTP/1.1\r\nHost: x\r\n\r\n");
+    while world.engine.has_work() {
+        world.engine.turn(world.now);
+        world.now += Duration::from_millis(100);
+    }
+    let answer = world.answer(asker);
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.trim_end().ends_with("\r\n\r\n11"), "{answer}");
 }
 
 #[test]
