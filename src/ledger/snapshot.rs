@@ -113,10 +113,10 @@ pub struct BusyRoom {
     pub stages: Stages,
 }
 
-/// The last while in which somebody was sent something.
+/// The last while, be it that nobody was sent anything.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Lately {
-    /// How long it was: about a second.
+    /// How long it was: about a second, or as long as there was nothing to do.
     pub span: Duration,
     /// Deliveries of that time, by when they came to their end.
     pub stages: Stages,
