@@ -6,7 +6,7 @@ use clap::ArgMatches;
 use serde_json::{Value, json};
 
 use super::Failure;
-use super::client::{Client, encode};
+use super::client::{Client, encode, encode_room};
 use super::show::{bytes, figures, json_line, number, plain, print, table, text, time, words};
 
 /// Rows, page after page until there are as many as are wanted.
@@ -170,7 +170,7 @@ pub(super) fn publish(client: &Client, args: &ArgMatches) -> Result<(), Failure>
         said.clear();
         std::io::stdin().read_to_string(&mut said)?;
     }
-    let answer = client.post(&format!("rooms/{}/messages", encode(&room)), said.as_bytes());
+    let answer = client.post(&format!("rooms/{}/messages", encode_room(&room)), said.as_bytes());
     let nowhere = || format!("no route leads to a room of the name `{}`", plain(&room));
     let answer = answer.map_err(|failure| failure.of_what(nowhere()))?;
     if args.get_flag("json") {

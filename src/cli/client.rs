@@ -28,6 +28,11 @@ pub(super) fn encode(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
 }
 
+/// A room's name as a part of a path: a slash in it stays one, since an encoded one could be read either way.
+pub(super) fn encode_room(name: &str) -> String {
+    name.split('/').map(encode).collect::<Vec<_>>().join("/")
+}
+
 /// Where the admin API is, and what it is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Client {

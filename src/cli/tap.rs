@@ -8,7 +8,7 @@ use clap::ArgMatches;
 use serde_json::{Value, json};
 
 use super::Failure;
-use super::client::{Client, encode};
+use super::client::{Client, encode_room};
 use super::show::{json_line, plain, print};
 
 /// A server-sent event (HTML §9.2.6).
@@ -68,7 +68,7 @@ pub(super) fn follow(client: &Client, args: &ArgMatches) -> Result<(), Failure> 
     let last = args.get_one::<u32>("last").map_or(String::new(), |last| format!("?last={last}"));
     let (count, is_json) = (args.get_one::<u32>("count").copied(), args.get_flag("json"));
     let nowhere = || format!("there is no room `{}`; `fanline rooms` lists those there are", plain(&room));
-    let events = client.follow(&format!("rooms/{}/tap{last}", encode(&room)));
+    let events = client.follow(&format!("rooms/{}/tap{last}", encode_room(&room)));
     let mut lines = BufReader::new(events.map_err(|failure| failure.of_what(nowhere()))?);
     let (mut event, mut line, mut seen) = (Event::default(), Vec::new(), 0);
     while count.is_none_or(|count| seen < count) {

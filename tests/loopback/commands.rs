@@ -139,6 +139,26 @@ fn what_is_published_comes_out_at_a_tap() {
 }
 
 #[test]
+fn a_room_whose_name_has_a_slash_or_looks_like_a_question_is_reached_as_any() {
+    let config = "
+        [[route]]
+        path = '/news'
+        mode = 'room'
+        room = 'team/a b?/peers'
+        [admin]
+        listen = ['127.0.0.1:0']
+    ";
+    let site = Site::new(config);
+    let mut member = site.join("/news");
+    let told = site.says(&["publish", "team/a b?/peers", "hello"]);
+    assert!(told.ends_with(":1 to 1 members\n"), "{told}");
+    assert_eq!(text(&mut member), "hello");
+    let last = site.says(&["tap", "team/a b?/peers", "--last", "1", "--count", "1"]);
+    assert!(last.ends_with("  hello\n"), "{last}");
+    assert_eq!(rows(&site.json(&["peers", "--room", "team/a b?/peers"]), "peers").len(), 1);
+}
+
+#[test]
 fn a_tap_that_is_too_slow_is_ended_and_holds_up_nobody() {
     let site = Site::new("[limits]\nroom_log_bytes_max = '1MiB'\n[admin]\nlisten = ['127.0.0.1:0']");
     let mut member = site.join("/chat/lobby");
