@@ -227,6 +227,22 @@ fn row_12_of_part_2_pages_of_other_sites_do_not_get_at_it() {
     assert_eq!(ask(admin, "POST /admin/api/drain", evil, "").0, 403);
     let headers = [("origin", "http://evil.example"), ("sec-websocket-protocol", "fanline.admin")];
     assert_eq!(try_connect(admin, "/admin/api/live", &headers).err(), Some(403));
+    // Also what only reads takes a place, and a tap is a member; only a browser says where its page is from.
+    for path in ["status", "peers?sort=lag", "rooms/a/tap"] {
+        for (site, want) in [("cross-site", 403), ("same-site", 403)] {
+            let header = format!("Sec-Fetch-Site: {site}\r\n");
+            assert_eq!(ask(admin, &format!("GET /admin/api/{path}"), &header, "").0, want, "{path} {site}");
+        }
+    }
+    for site in ["same-origin", "none"] {
+        let header = format!("Sec-Fetch-Site: {site}\r\n");
+        assert_eq!(ask(admin, "GET /admin/api/status", &header, "").0, 200, "{site}");
+    }
+    // A link may lead to the page, which holds nothing.
+    let linked = format!(
+        "GET /admin HTTP/1.1\r\nHost: {admin}\r\nSec-Fetch-Site: cross-site\r\nConnection: close\r\n\r\n"
+    );
+    assert!(exchange(admin, linked.as_bytes()).starts_with("HTTP/1.1 200"));
     // A name that its owner lets point here makes its pages of the same origin.
     let rebound = format!(
         "GET /admin/api/status HTTP/1.1\r\nHost: evil.example:{}\r\nConnection: close\r\n\r\n",

@@ -59,12 +59,16 @@ impl Admin {
     /// Lets in whoever may look and act.
     ///
     /// # Errors
-    /// [`Refusal::Unauthorized`] without the token where there is one; without one [`Refusal::Forbidden`] for a page of
-    /// another site that has made a browser ask here.
+    /// [`Refusal::Unauthorized`] without the token where there is one; [`Refusal::OriginNotAllowed`] and, without a token,
+    /// [`Refusal::Forbidden`] for a page of another site that has made a browser ask here.
     fn check(&self, caller: &Caller<'_>, token: Option<&str>) -> Result<(), Refusal> {
         // What the other routes let in from elsewhere has no business here.
         if caller.is_upgrade || !matches!(caller.request.method(), "GET" | "HEAD") {
             OriginPolicy::Same.check(caller.request)?;
+        }
+        // What only reads comes without an origin, and takes a place all the same (Fetch Metadata §2.4).
+        if matches!(caller.request.header("sec-fetch-site"), Some("cross-site" | "same-site")) {
+            return Err(Refusal::OriginNotAllowed);
         }
         match (&self.gate, token) {
             (Some(gate), Some(token)) => gate.refresh(token, caller.now_ms).map(drop),
