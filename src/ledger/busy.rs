@@ -1,6 +1,7 @@
 //! Which rooms are the busiest: a bounded sketch of all, and an account of its own for each of the first few.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::snapshot::{Lately, Stages};
 use super::{Account, AccountId, Ledger, Mark, Standing};
@@ -178,8 +179,9 @@ impl Ledger {
         let all = self.all();
         let span_ns = self.now_ns - self.mark.at_ns;
         let stages = all.since(&self.mark.all).stages();
-        let span = std::time::Duration::from_nanos(span_ns);
-        self.lately = Lately { span, stages, outcomes: self.outcomes.since(&self.mark.outcomes) };
+        let span = Duration::from_nanos(span_ns);
+        let (until, outcomes) = (Duration::from_nanos(self.now_ns), self.outcomes.since(&self.mark.outcomes));
+        self.lately = Lately { span, until, stages, outcomes };
         self.mark = Mark { at_ns: self.now_ns, all, outcomes: self.outcomes };
         let kept = (-(span_ns as f64 / 1e9) / Busy::MEMORY_S).exp();
         self.busy.entries.iter_mut().for_each(|entry| entry.count *= kept);

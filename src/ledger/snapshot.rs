@@ -118,6 +118,8 @@ pub struct BusyRoom {
 pub struct Lately {
     /// How long it was: about a second, or as long as there was nothing to do.
     pub span: Duration,
+    /// When it ended, since the loop began: who asks more often than it changes knows it by that.
+    pub until: Duration,
     /// Deliveries of that time, by when they came to their end.
     pub stages: Stages,
     /// Outcomes in that time.

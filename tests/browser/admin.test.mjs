@@ -131,6 +131,22 @@ describe("the live page", { timeout: 10 * TEST_MS }, () => {
     for (const socket of members) socket.destroy();
   });
 
+  it("has a point in the curve also for what is delivered now and then", async () => {
+    const own = await Fanline.start({ flags: ["--admin-listen", "127.0.0.1:0"] });
+    const reader = await member(own, "quiet");
+    const page = await open(`${own.admin}/admin`);
+    await untilSaid(page, "live");
+    for (let i = 0; i < 6; i += 1) {
+      await publish(own, "quiet", "now and then");
+      await sleep(2500);
+    }
+    const points = await page.evaluate(() => samples.filter((sample) => sample.p50 > 0).length);
+    // A second in which nobody asks may be passed over, and none has two points.
+    assert.ok(points >= 3 && points <= 6, `${points} points for 6 publications`);
+    reader.destroy();
+    await own.stop();
+  });
+
   it("goes on after the server has gone and come back, and says so meanwhile", async () => {
     const own = await Fanline.start({ flags: ["--admin-listen", "127.0.0.1:0", "--turn-budget", "0ms"] });
     const page = await open(`${own.admin}/admin`);

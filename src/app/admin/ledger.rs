@@ -33,6 +33,7 @@ pub(super) fn snapshot(snapshot: &Snapshot) -> Value {
         "all": stages(&snapshot.all),
         "lately": {
             "span_ms": lately.span.as_millis() as u64,
+            "until_ms": lately.until.as_millis() as u64,
             "stages": stages(&lately.stages),
             "outcomes": outcomes(&lately.outcomes),
         },
