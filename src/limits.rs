@@ -244,7 +244,7 @@ limits! {
     backplane_canary_interval: Time = 500,
         "How often a node publishes through Redis for itself alone, to know that it can.";
     backplane_canary_age: Time = 2_000,
-        "Time since the last such canary came back above which a node is not ready.";
+        "Age of the latest such canary that has come back above which a node is not ready.";
     backplane_shards_max: Count = 128,
         "Servers of a Redis Cluster that a node is connected to, with two connections each.";
     backplane_slots_interval: Time = 10_000,

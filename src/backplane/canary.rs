@@ -92,6 +92,6 @@ impl Backplane {
     pub(super) fn hear_canary(&mut self, shard: usize, said: &Reply, now_ms: u64) {
         let sent = said.text().and_then(|said| said.rsplit('\n').next()?.parse::<u64>().ok());
         self.events.extend(sent.map(|sent_ms| Event::WentRound(now_ms.saturating_sub(sent_ms))));
-        self.shards[shard].hear_canary(now_ms);
+        self.shards[shard].hear_canary(sent.map_or(now_ms, |sent_ms| sent_ms.min(now_ms)));
     }
 }

@@ -779,6 +779,20 @@ mod tests {
     }
 
     #[test]
+    fn a_canary_that_comes_late_says_how_it_was_when_it_was_sent() {
+        let mut stage = Stage::new();
+        let sent_ms = stage.now_ms;
+        let came =
+            list(&[bulk("message"), bulk("p:canary-news{7}:0"), bulk(&format!("1 1 0 n 0 - 0\n{sent_ms}"))]);
+        stage.now_ms += 1_900;
+        stage.reply(NEWS, &came);
+        assert!(stage.backplane.is_ready(sent_ms + 2_000) && !stage.backplane.is_ready(sent_ms + 2_001));
+        stage.now_ms += 3_000;
+        stage.reply(NEWS, &came);
+        assert!(!stage.backplane.is_ready(stage.now_ms), "its way is not known to be open now");
+    }
+
+    #[test]
     fn a_canary_that_was_published_before_anybody_listened_is_not_held_against_the_line() {
         let mut stage = Stage::new();
         let limits = Limits { backplane_reply_deadline: Duration::from_millis(400), ..Limits::default() };

@@ -68,15 +68,15 @@ impl Shard {
         self.lines.iter().all(State::is_up)
     }
 
-    /// Whether what is published there is heard: a canary has come back a moment ago.
+    /// Whether what is published there is heard: a canary that was sent a moment ago has come back.
     pub(super) fn is_ready(&self, limits: &Limits, now_ms: u64) -> bool {
         let age_max = limits.backplane_canary_age.as_millis() as u64;
-        self.is_up() && self.canary_ms.is_some_and(|heard_ms| now_ms <= heard_ms + age_max)
+        self.is_up() && self.canary_ms.is_some_and(|sent_ms| now_ms <= sent_ms + age_max)
     }
 
-    /// A canary has come round: both lines are of use.
-    pub(super) fn hear_canary(&mut self, now_ms: u64) {
-        (self.canary_ms, self.deaf_since_ms) = (Some(now_ms), None);
+    /// A canary has come round: both lines are of use, or were when it was sent.
+    pub(super) fn hear_canary(&mut self, sent_ms: u64) {
+        (self.canary_ms, self.deaf_since_ms) = (self.canary_ms.max(Some(sent_ms)), None);
         self.lines.iter_mut().for_each(State::proved);
     }
 

@@ -344,7 +344,8 @@ impl Layer {
     /// Sends to the group in which this node is alone, in the way in which messages are sent.
     pub(super) fn send_canary(&mut self, now_ms: u64) {
         let number = self.number();
-        let dict = dict::write_open(&[("type".into(), "fanline.canary".into())]);
+        let fields = [("type".into(), "fanline.canary".into()), (Self::SENT.into(), now_ms.into())];
+        let dict = dict::write_open(&fields);
         let written = self.write_sent(&self.own_group(), number, &dict, now_ms);
         self.commands().ask_written(Expected::Layer(Step::Canary), &written, now_ms);
     }

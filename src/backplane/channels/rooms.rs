@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use rmpv::ValueRef;
 
 use super::super::Kind;
 use super::super::line::{Expected, Purpose};
@@ -35,6 +36,9 @@ pub(super) struct Entry {
 impl Layer {
     /// The number of the channel on which the node hears itself.
     const CANARY: u64 = 0;
+
+    /// The field in which a canary has when it was sent.
+    pub(super) const SENT: &str = "sent";
 
     /// Says how a room is spoken of; before it is opened, or from now on.
     pub fn speak(&mut self, room: &str, dialect: &Arc<Dialect>) {
@@ -232,7 +236,8 @@ impl Layer {
         let mut said: Option<(Arc<Dialect>, Kind, Bytes)> = None;
         for opening in openings {
             if opening == Self::CANARY {
-                self.redis.hear_canary(now_ms);
+                let sent_ms = dict::field(&fields, Self::SENT).and_then(ValueRef::as_u64);
+                self.redis.hear_canary(sent_ms.map_or(now_ms, |sent_ms| sent_ms.min(now_ms)));
                 continue;
             }
             let Some(room) = self.channels.get(&opening).cloned() else { continue };
