@@ -359,6 +359,22 @@ describe("the chat page and what can go wrong", { timeout: 20 * TEST_MS }, () =>
     assert.equal((await messages(page, "gap")).length, 1);
   }));
 
+  it("shows what was said before, and when, also without WebSocket", () => withServer({}, async ({ server }) => {
+    await publish(server, "past", ["long ago", "and then"]);
+    const { messages: [{ time }] } = await (await fetch(`${server.http}/rooms/past/messages`)).json();
+    await sleep(1_100);  // the page shows seconds
+    const page = await openTab("past", { host: server, prepare: blockWebSocket("fails") });
+    await say(page, "now");
+    await untilMessages(page, 3);
+    assert.deepEqual(await messages(page), ["long ago", "and then", "now"]);
+    const said = await page.evaluate(() => document.querySelector("#messages [data-kind=text] small").textContent);
+    assert.equal(said, await page.evaluate((time) => clock(time), time));
+    await page.reload();
+    await untilState(page, "open");
+    await untilMessages(page, 3);
+    assert.deepEqual(await own(page), ["now"]);
+  }));
+
   it("stops on Leave also without WebSocket, and while it looks for a way", () => withServer({}, async ({ server }) => {
     const page = await openTab("door", { host: server, prepare: blockWebSocket("fails") });
     await page.click("#leave");

@@ -214,6 +214,88 @@ describe("the chat page", { timeout: 10 * TEST_MS }, () => {
     await until(page, "the names gone", () => document.getElementById("here").hidden);
   });
 
+  it("shows who comes in, and who loads the page anew, what was said before, and which of it is their own", async () => {
+    const [one, two] = [await openTab("again"), await openTab("again")];
+    await say(one, "from one");
+    await untilMessages(two, 1);
+    await say(two, "from two");
+    await untilMessages(one, 2);
+    await one.reload();
+    await untilState(one, "open");
+    await say(two, "after the reload");
+    await untilMessages(one, 3);
+    const newcomer = await openTab("again");
+    await untilMessages(newcomer, 3);
+    const seen = ["from one", "from two", "after the reload"];
+    for (const page of [one, two, newcomer]) assert.deepEqual(await messages(page), seen);
+    const own = (page) => page.evaluate(() => [...document.querySelectorAll("#messages [data-own=true] p")].map((p) => p.textContent));
+    assert.deepEqual([await own(one), await own(two), await own(newcomer)], [["from one"], ["from two", "after the reload"], []]);
+    assert.equal(await textOf(one, "rtt-count"), "0", "what is shown again is no round trip");
+  });
+
+  it("sends nothing where there is no word in it", async () => {
+    const page = await openTab("blank");
+    for (const blank of ["", "   ", "\n\n", "\u00a0"]) await say(page, blank);
+    await say(page, "a word");
+    await untilMessages(page, 1);
+    assert.deepEqual(await messages(page), ["a word"]);
+  });
+
+  it("asks the server when the browser says that the network is gone, and comes back with it", async () => {
+    const page = await openTab("offline");
+    await until(page, "a first look at the room", () => visit.checkAt > performance.now() + 5_000);
+    await page.evaluate(() => window.dispatchEvent(new Event("offline")));
+    await until(page, "another look", () => visit.checkAt > performance.now() + 5_000);
+    assert.equal((await connection(page)).state, "open", "a server on this machine is still there");
+    await page.setOfflineMode(true);
+    await untilState(page, "closed");
+    await say(page, "said meanwhile");
+    await page.setOfflineMode(false);
+    await untilState(page, "open");
+    await untilMessages(page, 1);
+    assert.deepEqual(await messages(page), ["said meanwhile"]);
+  });
+
+  it("tells the ear, too, which messages are one's own", async () => {
+    const [page, other] = [await openTab("ear"), await openTab("ear")];
+    await say(page, "mine");
+    await untilMessages(other, 1);
+    await say(other, "theirs");
+    await untilMessages(page, 2);
+    const told = async (page) => {
+      const words = [];
+      const walk = ({ name, children = [] }) => { if (name) words.push(name); children.forEach(walk); };
+      walk(await page.accessibility.snapshot());
+      return words.filter((word) => ["You:", "mine", "theirs"].includes(word));
+    };
+    assert.deepEqual(await told(page), ["You:", "mine", "theirs"]);
+    assert.deepEqual(await told(other), ["mine", "You:", "theirs"]);
+  });
+
+  it("leaves who has only keys at a control that works", async () => {
+    const page = await openTab("keyboard");
+    await page.focus("#leave");
+    await page.keyboard.press("Enter");
+    await untilState(page, "closed");
+    assert.equal(await page.evaluate(() => document.activeElement.id), "join");
+    await page.keyboard.press("Enter");
+    await untilState(page, "open");
+    assert.equal(await page.evaluate(() => document.activeElement.id), "text");
+  });
+
+  it("keeps the messages and the field for the next one in sight on a phone on its side", async () => {
+    const page = await openTab("sideways");
+    for (const [width, height] of [[568, 320], [740, 360], [640, 230]]) {
+      await page.setViewport({ width, height, deviceScaleFactor: 1 });
+      const { text, log } = await page.evaluate(() => {
+        const of = (id) => document.getElementById(id).getBoundingClientRect();
+        return { text: of("text").bottom, log: of("log").height };
+      });
+      assert.ok(text <= height && log >= 70, `${width} × ${height}: the field ends at ${text}, the messages have ${log}`);
+      await screenshot(page, `11-sideways-${width}`);
+    }
+  });
+
   it("says how many messages a slow connection was spared", async () => {
     const page = await openTab("slow");
     await page.evaluate(() => visit.link.received('{"type":"notice","notice":{"skipped":7}}'));
@@ -326,7 +408,8 @@ describe("the chat page", { timeout: 10 * TEST_MS }, () => {
       [...document.querySelectorAll("input, textarea")].filter((field) => field.labels.length === 0).length +
       [...document.querySelectorAll("button")].filter((button) => button.textContent.trim() === "").length);
     assert.equal(unnamed, 0);
-    assert.equal(await page.$eval("#log", (log) => `${log.role} ${log.ariaLive}`), "log polite");
+    await until(page, "that messages are read aloud", () => document.getElementById("log").ariaLive === "polite");
+    assert.equal(await page.$eval("#log", (log) => log.role), "log");
     assert.equal(await page.$eval("#state", (state) => state.role), "status");
     await looksRight(page, "2-chat");
   });
