@@ -26,8 +26,8 @@ fn row_62_the_container_runs_what_cargo_builds_and_its_default_words_start_a_ser
     let build = of("RUN").into_iter().find(|words| words.starts_with("cargo")).unwrap();
     assert!(build.contains("--release") && build.contains("--locked") && build.contains("--bin fanline"));
     assert!(root().join("Cargo.lock").exists(), "--locked needs it");
-    // Nothing that it needs is kept from it.
-    let ignored = std::fs::read_to_string(root().join(".containerignore")).unwrap();
+    // Nothing that it needs is kept from it, by the one list that podman and docker both read.
+    let ignored = std::fs::read_to_string(root().join(".dockerignore")).unwrap();
     for needed in ["Cargo.toml", "src", "benches/count/Cargo.toml", "loadtest/Cargo.toml"] {
         assert!(root().join(needed).exists());
         assert!(
