@@ -23,6 +23,7 @@ use crate::reactor::takeover::Inheritance;
 use crate::reactor::tls::TlsFiles;
 use crate::reactor::{Address, Listen, Passed, Reactor, Sockets, Waker};
 use crate::record::Tape;
+use crate::room::log::Keep;
 use crate::ws::close::{CloseCode, CloseReason};
 use crate::ws::message::OwnedMessage;
 
@@ -320,12 +321,24 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Sends to every member of a room, in one order with everything else published to it.
+    /// Sends to every member of a room, in one order with everything else published to it; without effect where the room
+    /// has no members and [keeps](Handle::keep) no history for later ones.
     ///
     /// # Errors
     /// [`HandleError::Stopped`] or [`HandleError::Full`].
     pub fn publish(&self, room: &str, message: impl Into<OwnedMessage>) -> Result<(), HandleError> {
         self.push(Command::Publish(room.to_owned(), message.into()))
+    }
+
+    /// Says how much history a room keeps from now on, also before anybody has come: what is published after this is
+    /// there for who comes later. A room that nobody is in and nothing is left of is forgotten with it after `keep.age`.
+    ///
+    /// It is without effect for a name that does not do, and where there are `rooms_max` rooms.
+    ///
+    /// # Errors
+    /// [`HandleError::Stopped`] or [`HandleError::Full`].
+    pub fn keep(&self, room: &str, keep: Keep) -> Result<(), HandleError> {
+        self.push(Command::Keep(room.to_owned(), keep))
     }
 
     /// Sends to one connection; without effect if it has ended by then.

@@ -2,6 +2,7 @@
 
 use crate::http::response::Response;
 use crate::id::ConnId;
+use crate::room::log::Keep;
 use crate::ws::close::CloseReason;
 use crate::ws::message::OwnedMessage;
 
@@ -10,6 +11,8 @@ use crate::ws::message::OwnedMessage;
 pub enum Command {
     /// Publish to a room.
     Publish(String, OwnedMessage),
+    /// Open a room, if there is none of this name, and say how much history it keeps.
+    Keep(String, Keep),
     /// Send to one connection; without effect once it has ended.
     Send(ConnId, OwnedMessage),
     /// Close one connection.

@@ -336,6 +336,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
                 // Whoever published this is not there to be told; the count says whether anybody heard it.
                 let _ = self.shared.publish(&room, message.as_message(), Post::default());
             }
+            Command::Keep(room, keep) => self.shared.rooms.keep(&room, keep).unwrap_or_default(),
             Command::Send(id, message) => {
                 // Whoever sent this is not there to be told that it cannot be sent; the count says so.
                 self.with_context(id, |ctx| ctx.send(message.as_message()).unwrap_or_default());

@@ -172,6 +172,8 @@ impl Inbox {
 fn payload_len(command: &Command) -> usize {
     match command {
         Command::Publish(_, message) | Command::Send(_, message) => message.as_message().len(),
-        Command::Close(..) | Command::Admit(_) | Command::Refuse(..) | Command::Drain => 0,
+        Command::Keep(..) | Command::Close(..) | Command::Admit(_) | Command::Refuse(..) | Command::Drain => {
+            0
+        }
     }
 }

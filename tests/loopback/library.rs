@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use fanline::{
-    Admission, Builder, ConnId, Context, Handle, HandleError, Handler, Limits, Message, Opening, Refusal,
-    Request, Response, Server,
+    Admission, Builder, ConnId, Context, Handle, HandleError, Handler, Join, Keep, Limits, Message, Opening,
+    Position, Refusal, Request, Response, Server, Start,
 };
 
 use crate::client::{closed, connect, text, try_connect};
@@ -113,6 +114,51 @@ fn row_27_other_threads_publish_send_and_close_through_a_handle() {
     server.handle.publish("lobby", "for those who stay").unwrap();
     assert_eq!(text(&mut b), "for those who stay");
     server.stop();
+}
+
+/// Sends who comes what there was last, or what came since.
+struct Prices;
+
+impl Handler for Prices {
+    type State = ();
+
+    fn open(&mut self, opening: &mut Opening<'_>) -> Result<(), Response> {
+        let since = opening.request().query_value("since").map(|since| since.parse().unwrap());
+        let start = since.map_or(Start::Last(10), |position| Start::Since { position, or_last: 0 });
+        let joined = opening.join_as("prices", &Join { start, ..Join::default() }).unwrap();
+        opening.send(&format!("{} {}", joined.position, joined.recovered)).unwrap();
+        Ok(())
+    }
+
+    fn message(&mut self, _state: &mut (), ctx: &mut Context<'_>, message: Message<'_>) {
+        ctx.send(message).unwrap();
+    }
+}
+
+#[test]
+fn row_43_what_a_handle_publishes_before_anybody_has_come_is_there_for_who_comes_and_for_who_comes_back() {
+    let server = Server::builder().listen("127.0.0.1:0").unwrap().bind(Prices).unwrap();
+    let (addr, handle) = (server.local_addrs()[0], server.handle());
+    handle.publish("prices", "nobody keeps this").unwrap();
+    let keep = Keep { messages: 10, bytes: 1 << 16, age: Duration::from_secs(600) };
+    handle.keep("prices", keep).unwrap();
+    handle.publish("prices", "12.5").unwrap();
+    handle.publish("prices", "12.6").unwrap();
+    let thread = std::thread::spawn(move || server.run());
+    let mut late = connect(addr, "/");
+    let greeting = text(&mut late);
+    let (position, recovered) = greeting.split_once(' ').unwrap();
+    let position: Position = position.parse().unwrap();
+    assert_eq!((position.offset, recovered), (0, "true"));
+    assert_eq!([text(&mut late), text(&mut late)], ["12.5", "12.6"]);
+    drop(late);
+    handle.publish("prices", "12.7").unwrap();
+    let mut again = connect(addr, &format!("/?since={}:2", position.epoch));
+    assert_eq!([text(&mut again), text(&mut again)], [format!("{}:2 true", position.epoch), "12.7".into()]);
+    drop(again);
+    handle.shutdown();
+    thread.join().unwrap().unwrap();
+    assert_eq!(handle.keep("prices", keep), Err(HandleError::Stopped));
 }
 
 #[test]
