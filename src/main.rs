@@ -129,6 +129,9 @@ fn serve(settings: Settings) -> std::io::Result<()> {
     }
     let known = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     settings::misspelt(known).iter().for_each(|said| warn!("{said}"));
+    if let Some(surprise) = settings.shared_admin() {
+        warn!("{surprise}");
+    }
     let tape = tape(&settings)?;
     let server = bind(&settings, tape.clone());
     if let (Err(_), Some(file)) = (&server, &settings.recording.file) {

@@ -246,7 +246,10 @@ impl Visitor {
         }
         let why = match right {
             Right::Join => "this room may not be joined",
-            Right::Publish => "this room may only be read",
+            Right::Publish if self.scope.allows(self.user.as_deref(), Right::Join, room) => {
+                "this room may only be read"
+            }
+            Right::Publish => "nothing may be published in this room",
             Right::Presence => "who is in this room may not be asked",
         };
         Err(if self.could_prove { Refusal::Unauthorized(why) } else { Refusal::Forbidden(why) })
@@ -412,6 +415,19 @@ mod tests {
         assert!(
             nobody.check(Right::Join, "news.sport").is_ok() && nobody.check(Right::Join, "lobby").is_err()
         );
+    }
+
+    #[test]
+    fn only_who_may_read_a_room_is_told_that_it_may_be_read() {
+        let grants = Arc::from([grant(&["printer"], &["news.*"], &[Right::Join])]);
+        let gate = Gate { grants, ..gate() };
+        let printer = ask(&gate, "/?token=printer-token", "", PROXY).unwrap();
+        let why = |room| match printer.check(Right::Publish, room) {
+            Err(Refusal::Forbidden(why)) => why,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(why("news.sport"), "this room may only be read");
+        assert_eq!(why("lobby"), "nothing may be published in this room");
     }
 
     #[test]

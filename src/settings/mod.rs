@@ -658,6 +658,20 @@ mod tests {
     }
 
     #[test]
+    fn who_shares_the_admin_port_among_processes_is_told_so() {
+        for (listen, is_shared) in
+            [("127.0.0.1:9001", true), ("127.0.0.1:0", false), ("unix:/run/a.sock", false)]
+        {
+            let text = format!("reuse_port = true\n[admin]\nlisten = ['{listen}']");
+            let settings = from_toml(&text, Path::new("")).unwrap();
+            assert_eq!(settings.shared_admin().is_some(), is_shared, "{listen}");
+            assert_eq!(settings.summary().contains("reaches one of the processes"), is_shared, "{listen}");
+            let alone = from_toml(&text.replace("true", "false"), Path::new("")).unwrap();
+            assert_eq!(alone.shared_admin(), None);
+        }
+    }
+
+    #[test]
     fn the_file_in_the_documents_is_good_and_names_what_a_restart_takes() {
         let page = include_str!("../../docs/settings.md");
         let shown = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();

@@ -26,6 +26,7 @@ impl Settings {
             lines.push(format!("listens{what} on {}", addrs.join(", ")));
         }
         lines.extend(self.trust());
+        lines.extend(self.shared_admin().map(str::to_owned));
         lines.push("routes".to_owned());
         let shown: Vec<String> = self.routes.iter().map(|route| route.pattern.to_string()).collect();
         let width = shown.iter().map(|path| path.chars().count()).max().unwrap_or(0);
@@ -54,6 +55,15 @@ impl Settings {
                 Some(format!("trusts X-Forwarded-For and PROXY headers from {}", self.trusted_proxies))
             }
         }
+    }
+
+    /// What surprises who looks inside where processes share their ports; nothing where each can be reached by itself.
+    pub fn shared_admin(&self) -> Option<&'static str> {
+        let is_shared = |addr: &String| !addr.starts_with("unix:") && !addr.ends_with(":0");
+        (self.reuse_port && self.admin.listen.iter().any(is_shared)).then_some(
+            "reuse_port is for the admin listener, too: who asks there reaches one of the processes and cannot say \
+             which; give each a port or a Unix socket of its own",
+        )
     }
 
     /// Everything but listeners and routes that is not as it is by default, a line each.

@@ -42,7 +42,8 @@ fn row_22_of_part_2_the_unit_for_each_core_is_the_other_one_but_for_the_shared_p
         differs,
         [
             "Description=Fanline WebSocket server, process %i",
-            "ExecStart=/usr/local/bin/fanline --config /etc/fanline/fanline.toml --reuse-port",
+            "ExecStart=/usr/local/bin/fanline --config /etc/fanline/fanline.toml --reuse-port \
+             --admin-listen unix:/run/fanline-%i/admin.sock",
             "RuntimeDirectory=fanline-%i",
         ]
     );
