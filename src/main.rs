@@ -122,7 +122,7 @@ fn serve(settings: Settings) -> std::io::Result<()> {
     // What is not as it is by default; secrets are not shown among that.
     let settings_changed = settings.differences().join("; ");
     info!(version = env!("CARGO_PKG_VERSION"), file, settings = settings_changed, "fanline starts");
-    info!("open files: {}", raise_open_files());
+    raise_open_files(settings.limits.connections_max);
     debug!("limits: {}", describe(&settings.limits));
     if let Some(trust) = settings.trust() {
         info!("{trust}");
@@ -201,7 +201,11 @@ fn run(server: Server<App>, settings: &Settings, tape: Option<Tape>) -> std::io:
         notify(&[NotifyState::Ready]);
     })?;
     let listeners = server.listeners().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    info!(listeners, memory_budget_mib = server.memory_budget() >> 20, "ready");
+    let budget_mib = Some(server.memory_budget() >> 20).filter(|_| server.memory_budget() != usize::MAX);
+    if budget_mib.is_none() {
+        warn!("neither the machine nor a control group says how much memory there is: set memory_budget");
+    }
+    info!(listeners, memory_budget_mib = budget_mib, "ready");
     let server = server.on_ending(|| notify(&[NotifyState::Stopping]));
     // Whoever was to read this may have gone; where another process has just let go, this one serves all the same.
     let mut stdout = std::io::stdout();
@@ -332,14 +336,19 @@ fn reload(app: &mut App, rules: &mut Rules, fixed: &Fixed, tape: Option<&Tape>) 
     Ok(format!("reload: {file} with {routes}{stays}"))
 }
 
-/// One connection is one open file, so the process takes all it may have.
-fn raise_open_files() -> String {
+/// Raises this process's limit of open files as far as it may: each connection is one.
+fn raise_open_files(connections_max: usize) {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
-    match setrlimit(Resource::Nofile, limit) {
-        Ok(()) => limit.current.map_or("unlimited".into(), |files| files.to_string()),
-        Err(error) => format!("cannot be raised: {error}"),
+    match (setrlimit(Resource::Nofile, limit), limit.current) {
+        (Ok(()), Some(files)) if files <= connections_max as u64 => warn!(
+            "open files: {files}, too few for connections_max, {connections_max}: raise the hard limit, as with \
+             LimitNOFILE= or --ulimit nofile="
+        ),
+        (Ok(()), Some(files)) => info!("open files: {files}"),
+        (Ok(()), None) => info!("open files: unlimited"),
+        (Err(error), _) => warn!("open files: the limit cannot be raised: {error}"),
     }
 }
 

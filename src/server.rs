@@ -56,7 +56,8 @@ impl<H: Handler> Server<H> {
         self.local_addrs().first().map_or(0, SocketAddr::port)
     }
 
-    /// The memory that the server keeps within, in bytes: `memory_budget`, or half of what there is.
+    /// The memory that the server keeps within, in bytes: `memory_budget`, or half of what there is;
+    /// `usize::MAX` where nobody says how much that is.
     pub fn memory_budget(&self) -> usize {
         self.reactor.memory_budget()
     }

@@ -122,7 +122,9 @@ fn row_17_of_part_2_without_descriptors_who_comes_is_told_and_later_ones_are_ser
         .unwrap();
     let line = BufReader::new(child.stdout.take().unwrap()).lines().next().unwrap().unwrap();
     let addr: SocketAddr = line.strip_prefix("listening on http://").unwrap().parse().unwrap();
-    let said = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+    let warned = said.by_ref().map(Result::unwrap).find(|line| line.contains("open files: 40")).unwrap();
+    assert!(warned.contains("WARN") && warned.contains("connections_max, 16384"), "{warned}");
     let _ended = Process { child, said, addrs: vec![addr] };
     let mut served = Vec::new();
     let mut told = 0;
