@@ -3,7 +3,8 @@
 use super::head::{Request, split_port};
 use super::response::Refusal;
 
-/// Whose pages may connect. Clients that are not browsers send no `Origin` and are not held up by any of these.
+/// Whose pages may connect. Clients that are not browsers send no `Origin` and are not held up by any of these, unless
+/// they send a cookie: what proves who somebody is wherever a browser goes is taken only with the page that it is at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum OriginPolicy {
     /// Pages served under the very host and port that the connection asks for.
@@ -19,11 +20,15 @@ impl OriginPolicy {
     /// Checks the `Origin` of a handshake.
     ///
     /// # Errors
-    /// [`Refusal::OriginNotAllowed`].
+    /// [`Refusal::OriginNotAllowed`]; [`Refusal::Forbidden`] for a cookie without an origin.
     pub fn check(&self, request: &Request<'_>) -> Result<(), Refusal> {
         let mut origins = request.header_values("origin");
         let allowed = match (self, origins.next(), origins.next()) {
-            (OriginPolicy::Any, _, _) | (_, None, _) => true,
+            (OriginPolicy::Any, _, _) => true,
+            (_, None, _) if request.header_values("cookie").next().is_some() => {
+                return Err(Refusal::Forbidden("who shows a cookie has to say its origin, too"));
+            }
+            (_, None, _) => true,
             (OriginPolicy::Same, Some(origin), None) => is_same(origin, request),
             (OriginPolicy::Listed(listed), Some(origin), None) => {
                 is_same(origin, request)
@@ -63,6 +68,24 @@ mod tests {
         let origins: String = origins.iter().map(|origin| format!("Origin: {origin}\r\n")).collect();
         let head = format!("GET / HTTP/1.1\r\nHost: {host}\r\n{origins}\r\n");
         policy.check(&Request::parse(head.as_bytes(), &Limits::default()).unwrap()).is_ok()
+    }
+
+    #[test]
+    fn row_12_of_part_2_a_cookie_without_an_origin_is_taken_only_where_any_origin_is() {
+        let listed = OriginPolicy::Listed(vec!["https://app.example".into()]);
+        for (policy, headers, want) in [
+            (&OriginPolicy::Same, "", true),
+            (&OriginPolicy::Same, "Cookie: session=1\r\n", false),
+            (&OriginPolicy::Same, "Cookie: session=1\r\nOrigin: http://example.org\r\n", true),
+            (&listed, "Cookie: session=1\r\n", false),
+            (&listed, "Cookie: session=1\r\nOrigin: https://app.example\r\n", true),
+            (&OriginPolicy::Any, "Cookie: session=1\r\n", true),
+        ] {
+            let head = format!("GET / HTTP/1.1\r\nHost: example.org\r\n{headers}\r\n");
+            let checked = policy.check(&Request::parse(head.as_bytes(), &Limits::default()).unwrap());
+            assert_eq!(checked.is_ok(), want, "{policy:?} {headers}");
+            assert!(checked.is_ok() || checked.unwrap_err().status() == 403);
+        }
     }
 
     #[test]

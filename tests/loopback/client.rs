@@ -25,9 +25,13 @@ pub fn connect(addr: SocketAddr, path: &str) -> Client {
     try_connect(addr, path, &[]).unwrap()
 }
 
-/// Opens a WebSocket with further headers, or says which status refused it.
+/// Opens a WebSocket with further headers, or says which status refused it. Who shows a cookie does as a browser does, and
+/// says at which page it is.
 pub fn try_connect(addr: SocketAddr, path: &str, headers: &[(&'static str, &str)]) -> Result<Client, u16> {
     let mut request = format!("ws://{addr}{path}").into_client_request().unwrap();
+    if headers.iter().any(|(name, _)| *name == "cookie") {
+        request.headers_mut().insert("origin", format!("http://{addr}").parse().unwrap());
+    }
     for (name, value) in headers {
         request.headers_mut().insert(*name, value.parse().unwrap());
     }

@@ -60,7 +60,8 @@ fn row_5_a_handler_may_require_one() {
 fn row_8_cookies_reach_the_handler() {
     let mut served = Served::recorder();
     let cookie = "session=\"abc==\"; theme = dark;  empty=; flag; session=second";
-    served.send(&ask().and("Cookie", cookie).bytes());
+    let page = "http://server.example.com";
+    served.send(&ask().and("Origin", page).and("Cookie", cookie).bytes());
     let pairs = [("session", "abc=="), ("theme", "dark"), ("empty", ""), ("session", "second")];
     let want: Vec<_> = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     assert_eq!(served.engine.handler().cookies, want);
