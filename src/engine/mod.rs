@@ -9,6 +9,7 @@ mod client;
 mod command;
 mod connect;
 mod context;
+mod cors;
 mod drain;
 mod exchange;
 mod expire;

@@ -148,6 +148,9 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             return;
         }
         self.shared.metrics.requests.add(1);
+        if let Some(response) = self.preflight(id, request) {
+            return self.reply(id, request, &response);
+        }
         let (body, has_waited, until) = match asked {
             Asked::WithBody(body) => (body, false, None),
             Asked::Again { until, has_waited } => (&b""[..], has_waited, until),
@@ -250,7 +253,11 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         if response.status() >= 400 {
             self.note_refusal(id, Some(request), response.status());
         }
-        self.send_response(id, response, request.method() == "HEAD", !request.keeps_alive());
+        let (is_head, is_last) = (request.method() == "HEAD", !request.keeps_alive());
+        match self.expose(id, request, response) {
+            Some(response) => self.send_response(id, &response, is_head, is_last),
+            None => self.send_response(id, response, is_head, is_last),
+        }
     }
 
     /// Keeps a request until a room is open.
@@ -282,6 +289,7 @@ impl<H: Handler, T: Transport> Engine<H, T> {
             .header("content-type", "text/event-stream")
             .header("cache-control", "no-store")
             .header("x-accel-buffering", "no");
+        let head = self.expose(id, request, &head).unwrap_or(head);
         if request.method() == "HEAD" {
             return self.send_response(id, &head, true, true);
         }

@@ -3,7 +3,7 @@
 use tungstenite::Message;
 
 use crate::binary::Process;
-use crate::client::{closed, connect, text, try_connect};
+use crate::client::{closed, connect, exchange, tcp, text, try_connect};
 
 #[test]
 fn row_13_rooms_have_any_name_with_and_without_a_slash_at_the_end() {
@@ -62,6 +62,57 @@ fn row_7_pages_of_another_origin_are_refused_unless_they_are_listed() {
     assert_eq!(try_connect(server.addr(), "/echo", &[("origin", "https://evil.example")]).err(), Some(403));
     let server = Process::start(&["--listen", "127.0.0.1:0", "--origin", "*"]);
     assert!(try_connect(server.addr(), "/echo", &[("origin", "https://evil.example")]).is_ok());
+}
+
+#[test]
+fn row_24_of_part_2_a_page_of_a_listed_origin_reads_publishes_and_listens_also_without_websocket() {
+    let listed = Process::start(&["--listen", "127.0.0.1:0", "--origin", "https://app.example"]);
+    let ask = |line: &str, headers: &str, body: &str| {
+        let head = format!("{line} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", listed.addr());
+        let length = body.len();
+        exchange(listed.addr(), format!("{head}Content-Length: {length}\r\n{headers}\r\n{body}").as_bytes())
+    };
+    let app = "Origin: https://app.example\r\n";
+    let may_read = "access-control-allow-origin: https://app.example\r\n";
+    let asks = "Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: idempotency-key\r\n";
+    let told = ask("OPTIONS /rooms/lobby/messages", &format!("{app}{asks}"), "");
+    assert!(told.starts_with("HTTP/1.1 204") && told.contains(may_read), "{told}");
+    assert!(
+        told.contains("allow-methods: POST") && told.contains("allow-headers: idempotency-key"),
+        "{told}"
+    );
+    let said = ask("POST /rooms/lobby/messages", &format!("{app}Idempotency-Key: 1\r\n"), "hello");
+    assert!(said.starts_with("HTTP/1.1 201") && said.contains(may_read), "{said}");
+    for path in ["/rooms/lobby/messages", "/rooms/lobby", "/nothing/here"] {
+        let read = ask(&format!("GET {path}"), app, "");
+        assert!(read.contains(may_read) && read.contains("access-control-allow-credentials: true"), "{read}");
+        assert!(
+            !ask(&format!("GET {path}"), "Origin: https://evil.example\r\n", "").contains("access-control")
+        );
+        assert!(!ask(&format!("GET {path}"), "", "").contains("access-control"));
+    }
+    let head = ask("HEAD /rooms/lobby/events", app, "");
+    assert!(head.contains("text/event-stream") && head.contains(may_read), "{head}");
+    let mut stream = tcp(listed.addr());
+    let events = format!("GET /rooms/lobby/events HTTP/1.1\r\nHost: {}\r\n{app}\r\n", listed.addr());
+    std::io::Write::write_all(&mut stream, events.as_bytes()).unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(stream)).map(Result::unwrap);
+    assert!(lines.by_ref().take_while(|line| !line.is_empty()).any(|line| format!("{line}\r\n") == may_read));
+}
+
+#[test]
+fn row_12_of_part_2_what_is_for_those_who_run_the_server_is_not_for_pages_of_any_origin() {
+    let args = ["--listen", "127.0.0.1:0", "--origin", "*", "--admin-listen", "127.0.0.1:0"];
+    let server = Process::start(&args);
+    let ask = |addr: std::net::SocketAddr, path: &str| {
+        let head = format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n");
+        exchange(addr, format!("{head}Origin: https://app.example\r\n\r\n").as_bytes())
+    };
+    assert!(ask(server.addrs[0], "/rooms").contains("access-control-allow-origin: *\r\n"));
+    for path in ["/admin/api/status", "/metrics"] {
+        let answer = ask(server.addrs[1], path);
+        assert!(answer.starts_with("HTTP/1.1 200") && !answer.contains("access-control"), "{answer}");
+    }
 }
 
 #[test]
