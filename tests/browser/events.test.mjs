@@ -4,6 +4,7 @@
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { Fanline } from "../support/fanline.mjs";
 import { numbered, publish, withServer } from "./network.mjs";
 import { TEST_MS, stage, until } from "./person.mjs";
 
@@ -117,5 +118,30 @@ describe("EventSource in a browser", { timeout: 5 * TEST_MS }, () => {
     assert.deepEqual(seen, ["second", "third"]);
     await untilMessages(page, 3);
     assert.deepEqual((await got(page)).messages.map(({ data }) => data), ["first", "second", "third"]);
+  });
+
+  it("row_24_of_part_2_a_page_of_a_listed_origin_has_all_of_it_from_another_server_and_others_have_nothing", async () => {
+    const other = await Fanline.start({ flags: ["--origin", stage.server.http] });
+    try {
+      const page = await stage.browser.newPage();
+      await page.goto(`${stage.server.http}/healthz`);
+      const use = (http) => page.evaluate(async (http) => {
+        const heard = new Promise((resolve) => {
+          const source = new EventSource(`${http}/rooms/far/events?last=10`, { withCredentials: true });
+          source.onmessage = ({ data }) => resolve(data);
+          source.onerror = () => resolve("nothing");
+        });
+        const ask = (path, options) => fetch(`${http}${path}`, { credentials: "include", ...options }).then((answer) => answer.json());
+        const headers = { "Content-Type": "application/json", "Idempotency-Key": "once" };
+        const said = await ask("/rooms/far/messages", { method: "POST", headers, body: '"hello"' }).catch(() => null);
+        const read = await ask("/rooms/far/messages").catch(() => null);
+        return { said: said !== null, read: read && read.messages.map(({ text }) => text), heard: await heard };
+      }, http);
+      assert.deepEqual(await use(other.http), { said: true, read: ['"hello"'], heard: '"hello"' });
+      await page.goto(`${other.http}/healthz`);
+      assert.deepEqual(await use(stage.server.http), { said: false, read: null, heard: "nothing" }, "it lists nobody");
+    } finally {
+      await other.stop();
+    }
   });
 });
