@@ -1,4 +1,4 @@
-//! What pages of other origins are let send and read over HTTP, in an engine: nothing of what is for those who run it.
+//! Answers over HTTP, and what of them pages of other origins may read: nothing of what is for those who run the server.
 
 use super::handler::Handler;
 use super::{Engine, Transport};
@@ -8,6 +8,18 @@ use crate::http::response::Response;
 use crate::id::ConnId;
 
 impl<H: Handler, T: Transport> Engine<H, T> {
+    /// Answers a request.
+    pub(super) fn reply(&mut self, id: ConnId, request: &Request<'_>, response: &Response) {
+        if response.status() >= 400 {
+            self.note_refusal(id, Some(request), response.status());
+        }
+        let (is_head, is_last) = (request.method() == "HEAD", !request.keeps_alive());
+        match self.expose(id, request, response) {
+            Some(response) => self.send_response(id, &response, is_head, is_last),
+            None => self.send_response(id, response, is_head, is_last),
+        }
+    }
+
     /// The answer as a page of another origin may read it; `None` where it goes out as it is.
     pub(super) fn expose(&self, id: ConnId, request: &Request<'_>, response: &Response) -> Option<Response> {
         let origins = self.cors(id, request)?;

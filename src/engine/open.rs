@@ -249,17 +249,6 @@ impl<H: Handler, T: Transport> Engine<H, T> {
         awaits
     }
 
-    pub(super) fn reply(&mut self, id: ConnId, request: &Request<'_>, response: &Response) {
-        if response.status() >= 400 {
-            self.note_refusal(id, Some(request), response.status());
-        }
-        let (is_head, is_last) = (request.method() == "HEAD", !request.keeps_alive());
-        match self.expose(id, request, response) {
-            Some(response) => self.send_response(id, &response, is_head, is_last),
-            None => self.send_response(id, response, is_head, is_last),
-        }
-    }
-
     /// Keeps a request until a room is open.
     fn park_until_open(&mut self, id: ConnId, head: &[u8], request: &Request<'_>, room: String) {
         let until = self.now.after(self.shared.rules.limits.admission_deadline);
