@@ -1,5 +1,6 @@
 //! The log of a room: publications in one order, each with its offset, in as many encodings as somebody reads.
 
+mod place;
 mod times;
 
 use std::collections::VecDeque;
@@ -9,7 +10,7 @@ use super::encoding::{Encoding, Publication, Wire};
 use super::lane::{Cursor, Lane, Pending, shrink};
 use super::lineage::Lineage;
 use super::long::{Rest, Tally};
-use super::position::{Position, Start};
+use super::position::Position;
 use super::press::Press;
 use crate::planted::{Fault, is_planted};
 use crate::ws::frame::{Opcode, header_len, write_frame};
@@ -107,16 +108,6 @@ impl Log {
             bytes_max,
             tally,
         }
-    }
-
-    /// Says of which earlier epochs this one has a part.
-    pub fn set_lineage(&mut self, lineage: Lineage) {
-        self.lineage = lineage;
-    }
-
-    /// Goes on under another epoch, which has all that there is here; who reads may not know, so it is said each time.
-    pub fn rename(&mut self, epoch: u64, lineage: Lineage) {
-        (self.epoch, self.lineage, self.is_renamed) = (epoch, lineage, true);
     }
 
     /// Says how much history is kept from now on.
@@ -295,28 +286,6 @@ impl Log {
         }
     }
 
-    /// Where somebody begins who starts like this, and whether nothing of what was asked for is missing.
-    pub fn place(&self, start: Start, wire: impl Into<Wire>) -> (Cursor, bool) {
-        let tail = self.lane(wire.into()).map_or(self.floor, Lane::tail).max(self.floor);
-        let last = |count: usize| {
-            let cursor = Cursor::after(self.head().offset().saturating_sub(count as u64));
-            cursor.max(tail)
-        };
-        match start {
-            Start::Now => (self.head(), true),
-            Start::Last(count) => (last(count), true),
-            Start::Since { position, or_last } => {
-                let cursor = Cursor::after(position.offset);
-                let is_known = position.epoch == self.epoch || self.lineage.has(position);
-                match is_known && cursor >= tail && cursor <= self.head() {
-                    true if is_planted(Fault::ResumeRepeatsOne) => (last(1).min(cursor), true),
-                    true => (cursor, true),
-                    false => (last(or_last), false),
-                }
-            }
-        }
-    }
-
     /// What is history, oldest first, from a place on.
     pub fn history(&self, from: Cursor) -> impl Iterator<Item = Publication<'_>> {
         self.publications(from.max(self.floor))
@@ -407,6 +376,7 @@ impl Log {
 
 #[cfg(test)]
 mod tests {
+    use super::super::position::Start;
     use super::*;
 
     fn log(messages: usize, bytes: usize, age_s: u64) -> Log {
