@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::process::{Child, ChildStderr, Command, Stdio};
 
-use crate::client::{closed, connect, get, text};
+use crate::client::{closed, connect, get, text, until};
 
 /// The binary in a process of its own, ended with it.
 pub struct Process {
@@ -142,7 +142,7 @@ fn row_17_of_part_2_without_descriptors_who_comes_is_told_and_later_ones_are_ser
     }
     assert!(served.len() > 20 && told > 10, "{} served, {told} told", served.len());
     drop(served);
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    until("it sees that they are gone", || get(addr, "/healthz").starts_with("HTTP/1.1 200 "));
     let mut socket = connect(addr, "/echo");
     socket.send(tungstenite::Message::text("served again")).unwrap();
     assert_eq!(text(&mut socket), "served again");

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tungstenite::client::IntoClientRequest;
 use tungstenite::{Message, WebSocket};
@@ -41,6 +41,15 @@ pub fn try_connect(addr: SocketAddr, path: &str, headers: &[(&'static str, &str)
             Err(response.status().as_u16())
         }
         Err(error) => panic!("{path}: {error}"),
+    }
+}
+
+/// Looks again and again until it is so.
+pub fn until(what: &str, is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < 2 * PATIENCE, "never: {what}");
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

@@ -186,9 +186,12 @@ fn row_14_of_part_2_a_proxy_header_names_the_client_however_it_is_cut() {
 
 #[test]
 fn row_14_of_part_2_without_a_good_header_a_connection_is_dropped_at_once_or_at_the_deadline() {
-    let limits = Limits { head_deadline: Duration::from_millis(500), ..Limits::default() };
-    let builder = Server::builder().limits(limits).listen_proxied("127.0.0.1:0").unwrap();
-    let running = Running::start(builder);
+    let with_deadline = |head_deadline| {
+        let limits = Limits { head_deadline, ..Limits::default() };
+        Running::start(Server::builder().limits(limits).listen_proxied("127.0.0.1:0").unwrap())
+    };
+    // The deadline lies beyond the patience of who waits: what ends here ends for another reason.
+    let running = with_deadline(3 * PATIENCE);
     let long = [&b"\r\n\r\n\0\r\nQUIT\n\x21\x11\xff\xff"[..], &[0; 300]].concat();
     let bad: [&[u8]; 6] = [
         b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -199,13 +202,13 @@ fn row_14_of_part_2_without_a_good_header_a_connection_is_dropped_at_once_or_at_
         &long,
     ];
     for bytes in bad {
-        let begun = Instant::now();
         let mut stream = running.tcp();
         stream.write_all(bytes).unwrap();
         assert!(is_dropped(&mut stream), "{bytes:?}");
-        assert!(begun.elapsed() < Duration::from_millis(400), "{bytes:?} took {:?}", begun.elapsed());
     }
     assert_eq!(running.handle.metrics().proxies_refused.get(), bad.len() as u64);
+    running.stop();
+    let running = with_deadline(Duration::from_millis(500));
     for bytes in [&b""[..], b"PROX", &V1[..V1.len() - 1], &v2(1)[..20]] {
         let begun = Instant::now();
         let mut stream = running.tcp();
