@@ -23,32 +23,57 @@ ROOT=$PWD
 SELF=$ROOT/loadtest/verify.sh
 export FANLINE_CACHE=${FANLINE_CACHE:-${HOME:-/tmp}/.cache/fanline}  # the Autobahn run keeps its own there, too
 export LOGS=$ROOT/target/verify
+export ENDED=$LOGS/ended   # a file for each step that is over
 RESULTS=$LOGS/results
 DEADLINE=$((SECONDS + ${VERIFY_SECONDS:-1800}))
 TAIL_LINES=60      # of a failed step's log
 PYTHONS=(python3 python3.14 python3.13 python3.12 python3.11)
 SKIPPED=77         # the exit code that says "could not run here, and why is in the log"
 
-STEPS=(fmt clippy docs build tests sim doctests benches conform autobahn idle push attacks instructions interop browser proxies nodes channels packaging fuzz)
+STEPS=(fmt compile clippy docs build tests sim doctests benches conform autobahn idle push attacks instructions interop browser proxies nodes channels packaging fuzz)
 
 # Seconds a step may take, were it alone on a small machine; compiling from nothing is in them.
 declare -A LIMIT=(
-  [setup]=400 [fmt]=60 [clippy]=400 [docs]=300 [build]=600 [tests]=700 [sim]=400 [doctests]=200 [benches]=240 [fuzz]=800
+  [setup]=400 [fmt]=60 [compile]=600 [clippy]=400 [docs]=300 [build]=600 [tests]=600 [sim]=400 [doctests]=200 [benches]=240 [fuzz]=800
   [conform]=180 [autobahn]=360 [idle]=180 [push]=120 [attacks]=180 [instructions]=180 [interop]=240 [browser]=400 [proxies]=240 [nodes]=240
   [channels]=240 [packaging]=120
 )
 
+# The tests that `--all-targets` leaves out.
+ASKED_FOR=(--test proxies --test nodes --test channels --test packaging)
+
+# What is run side by side: each lane's steps one after the other. The first compiles for the tests and runs them, the second
+# compiles in folders of its own; two cores are busy with these from begin to end. The others mostly wait, for clients,
+# timeouts and browsers.
+LANES=(
+  "fmt compile clippy docs tests sim doctests benches"
+  "build instructions fuzz"
+  "packaging nodes proxies channels"
+  "conform idle push attacks interop browser autobahn"
+)
+
+# What has to be over before a step begins; the steps that build everything for themselves do so when they are run alone.
+# The tests that cargo starts would wait for clippy and rustdoc, which keep the folder to themselves.
+declare -A NEEDS=(
+  [instructions]="setup" [packaging]="setup docs" [nodes]="setup docs build" [proxies]="setup docs" [channels]="setup docs"
+  [conform]="compile build" [idle]="compile build" [push]="compile build" [attacks]="compile build"
+  [interop]="setup build" [browser]="setup build" [autobahn]="setup compile build"
+)
+
+# Compilers give way to what is under a clock.
+declare -A NICE=([compile]=5 [clippy]=5 [docs]=5 [build]=5)
+
 # ── The steps ───────────────────────────────────────────────────────────────────────────────────────────────
 
 step_fmt()      { cargo fmt --all --check; }
-step_clippy()   { cargo clippy --workspace --all-targets --test proxies --test nodes --test channels --test packaging --locked -- -D warnings; }
+step_clippy()   { cargo clippy --workspace --all-targets "${ASKED_FOR[@]}" --locked -- -D warnings; }
 step_docs()     { RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked; }
 step_doctests() { cargo test --doc --workspace --locked; }
-step_conform()  { cargo loadtest conform; }
-step_autobahn() { cargo loadtest autobahn --profile quick; }
-step_idle()     { cargo loadtest idle --bytes-max 512; }
+step_conform()  { harness conform; }
+step_autobahn() { harness autobahn --profile quick; }
+step_idle()     { harness idle --bytes-max 512; }
 # What is judged here is that every message comes once, in order, in every way; not how fast.
-step_push()     { cargo loadtest push --subscribers 50 --rate 50 --seconds 1 --warmup 0.2 --late-max 1 --waited-max 1; }
+step_push()     { harness push --subscribers 50 --rate 50 --seconds 1 --warmup 0.2 --late-max 1 --waited-max 1; }
 # Each attack in small: nothing of the bystanders' is lost, memory, descriptors and threads keep their bounds. Times are
 # left out of it, since others may use the machine. The quiet before lasts until what the server does once a second has been
 # done once: the memory that takes is nobody's attack.
@@ -56,7 +81,7 @@ step_attacks() {
   local passed=0 failed=0 attack
   while read -r attack; do
     # shellcheck disable=SC2086 # it is several words
-    if cargo loadtest $attack --quiet 1.5 --p99-floor 10000 </dev/null; then
+    if harness $attack --quiet 1.5 --p99-floor 10000 </dev/null; then
       passed=$((passed + 1))
     else
       failed=$((failed + 1))
@@ -73,12 +98,13 @@ END
   [ "$failed" = 0 ]
 }
 
-step_benches()  { cargo test --benches --locked; }
+# With the workspace's features, as everything else; `--benches` would run the harness's own tests once more.
+step_benches()  { cargo test --workspace --bench '*' --locked; }
 step_instructions() { benches/count.sh; }
 step_proxies()  { cargo test --workspace --test proxies --locked; }
 # What is judged of the harness's fleets is that every message comes once and in order at every node; not how fast.
 step_nodes() {
-  local fleet=(cargo loadtest nodes --nodes 2 --subscribers 64 --seconds 0.5 --warmup 0.2 --late-max 1 --waited-max 1)
+  local fleet=(harness nodes --nodes 2 --subscribers 64 --seconds 0.5 --warmup 0.2 --late-max 1 --waited-max 1)
   cargo test --workspace --test nodes --locked && "${fleet[@]}" && "${fleet[@]}" --one-port
 }
 
@@ -92,11 +118,8 @@ step_channels() {
 # Each target for a while over its corpus, and whatever comes to the fuzzer's mind; one for each core at a time.
 step_fuzz() {
   local targets
-  cargo fuzz --version >/dev/null 2>&1 || cargo install cargo-fuzz --version '^0.13' --locked || return
-  # Coverage is the compiler's own, and stable Rust has it, but does not say so.
-  export RUSTC_BOOTSTRAP=1
-  cargo fuzz build --sanitizer none || return
-  targets=$(cargo fuzz list)
+  targets=$(sed -n '/^\[\[bin\]\]/,$ s/^name = "\(.*\)"$/\1/p' fuzz/Cargo.toml)
+  build_fuzz || return
   export -f fuzz_one
   xargs --max-procs="$(nproc)" --max-args=1 bash -c 'fuzz_one "$1"' fuzz <<<"$targets"
   local passed=0 target
@@ -107,19 +130,44 @@ step_fuzz() {
   [ "$passed" = "$(wc -w <<<"$targets")" ]
 }
 
-fuzz_one() {
-  rm -f "$LOGS/fuzz-$1.passed"
-  cargo fuzz run "$1" --sanitizer none -- -max_total_time="${FUZZ_SECONDS:-20}" -max_len=4096 -verbosity=0 \
-    >"$LOGS/fuzz-$1.log" 2>&1 && touch "$LOGS/fuzz-$1.passed"
+# What `cargo fuzz build --sanitizer none` does, which would have to be compiled first, and asks for all of a crate in
+# one piece. `--target`, so that build scripts and macros do without the counters.
+build_fuzz() {
+  local host flags="--cfg fuzzing -Cpasses=sancov-module" counters
+  host=$(rustc -vV | sed -n 's/^host: //p')
+  for counters in coverage-level=4 coverage-inline-8bit-counters coverage-pc-table coverage-trace-compares; do
+    flags+=" -Cllvm-args=-sanitizer-$counters"
+  done
+  export FUZZERS
+  FUZZERS=$(target_folder)/fuzz
+  # A branch is a branch, also where it could be computed: otherwise the fuzzer does not learn of its other side.
+  RUSTFLAGS="$flags -Cllvm-args=-simplifycfg-branch-fold-threshold=0" cargo build --manifest-path fuzz/Cargo.toml \
+    --release --bins --locked --target "$host" --target-dir "$FUZZERS"
+  FUZZERS+=/$host/release
 }
 
-# Each package for itself, as `cargo loadtest` builds them: built together they would share their dependencies'
-# features, and everything would be compiled once more when the first run asks for less.
+fuzz_one() {
+  rm -f "$LOGS/fuzz-$1.passed"
+  "$FUZZERS/$1" "fuzz/corpus/$1" -artifact_prefix="$LOGS/fuzz-$1-" -max_total_time="${FUZZ_SECONDS:-20}" -max_len=4096 \
+    -verbosity=0 >"$LOGS/fuzz-$1.log" 2>&1 && touch "$LOGS/fuzz-$1.passed"
+}
+
+# Everything that the tests need, also those with a fault planted, at once: cargo lets nobody else compile meanwhile, so
+# what comes later had better find it done.
+step_compile() {
+  cargo test --no-run --workspace --all-targets "${ASKED_FOR[@]}" --locked && planted_faults --no-run && build_harness
+}
+
+# What is shipped is built as it is shipped, the server and the program whose instructions are counted; a package at a
+# time, since together they would share their dependencies' features.
 step_build() {
-  cargo build --release --locked --package fanline-loadtest && build_server
+  build_server && cargo build --release --locked --package fanline-count
 }
 
 build_server() { cargo build --release --locked --package fanline --bin fanline; }
+
+# A test beside it, so that the features are those of the tests' build.
+build_harness() { cargo build --workspace --bins --test tidy --locked --quiet; }
 
 step_tests() {
   if cargo nextest --version >/dev/null 2>&1; then
@@ -130,7 +178,9 @@ step_tests() {
 }
 
 # The simulator finds each of the faults that can be planted; a build of its own, so that the others have none of them.
-step_sim() { cargo test --workspace --features fanline/planted-faults --test sim --locked fault; }
+step_sim() { planted_faults fault; }
+
+planted_faults() { cargo test --workspace --features fanline/planted-faults --test sim --locked "$@"; }
 
 step_interop() {
   export FANLINE PYTHON
@@ -148,10 +198,24 @@ step_browser() {
 }
 
 server_binary() {
-  local target
   build_server || return
-  target=$(cargo metadata --format-version 1 --no-deps --locked | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
-  echo "${target:-$ROOT/target}/release/fanline"
+  echo "$(target_folder)/release/fanline"
+}
+
+target_folder() {
+  local folder
+  folder=$(cargo metadata --format-version 1 --no-deps --locked | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
+  echo "${folder:-$ROOT/target}"
+}
+
+# What `cargo loadtest` does, with the server as it is shipped, but the harness is optimized a little and shares what the
+# tests have compiled: as a release it took three times as long, and dependencies of its own. A debug build missed the
+# deadlines of what it deflates; what is judged here is what arrives and the server's memory, not times.
+harness() {
+  [ -e "$ENDED/compile" ] || build_harness || return
+  [ -n "${FANLINE_BIN:-}" ] || FANLINE_BIN=$(server_binary) || return
+  export FANLINE_BIN
+  "$(target_folder)/debug/fanline-loadtest" "$@"
 }
 
 # ── Counting: every runner's own words become `passed failed skipped` ───────────────────────────────────────
@@ -160,6 +224,7 @@ count_fmt()      { count_exit "$@"; }
 count_clippy()   { count_exit "$@"; }
 count_docs()     { count_exit "$@"; }
 count_build()    { count_exit "$@"; }
+count_compile()  { count_exit "$@"; }
 count_doctests() { count_cargo "$1"; }
 count_benches()  { count_criterion "$1"; }
 count_fuzz()     { count_plain "$1" | skips_fail; }
@@ -233,22 +298,35 @@ export PATH=$PATH:${HOME:-/root}/.cargo/bin
 # Colours would hide the counts from the parsers.
 export CARGO_TERM_COLOR=never NO_COLOR=1 NODE_DISABLE_COLORS=1
 unset FORCE_COLOR CLICOLOR_FORCE
+# To prepare for the next change takes a fifth of what it takes to compile; where nobody has done so, nobody waits for it.
+[ -e "${CARGO_TARGET_DIR:-target}/debug/incremental" ] || export CARGO_INCREMENTAL=${CARGO_INCREMENTAL:-0}
 
 run_step() {
-  local name=$1 log=$LOGS/$1.log started=$SECONDS limit status counts
+  local name=$1 log=$LOGS/$1.log started limit status counts
+  await_needs "$name"
+  started=$SECONDS
   limit=$(seconds_for "$name")
   printf '── %s\n' "$name"
   if [ "$limit" -le 0 ]; then
     echo "not run: the ${VERIFY_SECONDS:-1800} s for everything are over" >"$log"
     status=124
   else
-    timeout --kill-after=15 "$limit" "$SELF" --only "$name" >"$log" 2>&1 </dev/null
+    nice -n "${NICE[$name]:-0}" timeout --kill-after=15 "$limit" "$SELF" --only "$name" >"$log" 2>&1 </dev/null
     status=$?
     [ "$status" = 124 ] && echo "ended after $limit s, its limit" >>"$log"
   fi
   counts=$(counted "$name" "$log" "$status")
   echo "$name $counts $((SECONDS - started)) $status" >>"$RESULTS"
   report_step "$name" "$counts" "$log"
+  touch "$ENDED/$name"
+}
+
+# Waits for the steps that this one builds upon, where they are run at all; each of them has its limit.
+await_needs() {
+  local need
+  for need in ${NEEDS[$1]:-}; do
+    while [ -e "$ENDED/$need.awaited" ] && [ ! -e "$ENDED/$need" ]; do sleep 0.2; done
+  done
 }
 
 # The counts of a step's log, made to agree with its exit code: a step that died without saying what failed is one
@@ -289,10 +367,12 @@ seconds_for() {
 
 print_table() {
   printf '\n%-12s %8s %8s %8s %8s\n' step passed failed skipped seconds
-  local name passed failed skipped seconds _
-  while read -r name passed failed skipped seconds _; do
-    printf '%-12s %8s %8s %8s %8s\n' "$name" "$passed" "$failed" "$skipped" "$seconds"
-  done <"$RESULTS"
+  local step name passed failed skipped seconds _
+  for step in "${STEPS[@]}"; do
+    while read -r name passed failed skipped seconds _; do
+      printf '%-12s %8s %8s %8s %8s\n' "$name" "$passed" "$failed" "$skipped" "$seconds"
+    done < <(grep "^$step " "$RESULTS")
+  done
   printf '\n'
 }
 
@@ -408,65 +488,49 @@ step_setup() {
   setup_npm tests/browser
 }
 
-start_setup() {
-  setup_rust | tee "$LOGS/setup-rust.log"
-  timeout --kill-after=15 "${LIMIT[setup]}" "$SELF" --only setup >"$LOGS/setup.log" 2>&1 </dev/null &
-  SETUP=$!
-}
-
-# The installing goes on beside the compiling; the steps that need it wait here.
-await_setup() {
-  [ -n "$SETUP" ] || return 0
-  wait "$SETUP" || echo "missing: the installing ended with $?; see target/verify/setup.log"
-  SETUP=
+# The installing goes on beside the compiling; the steps that need it wait for it.
+run_setup() {
+  timeout --kill-after=15 "${LIMIT[setup]}" "$SELF" --only setup >"$LOGS/setup.log" 2>&1 </dev/null ||
+    echo "missing: the installing ended with $?; see target/verify/setup.log"
   grep '^missing: ' "$LOGS/setup.log"
+  touch "$ENDED/setup"
 }
 
 # ── All of it ───────────────────────────────────────────────────────────────────────────────────────────────
 
 end_beside() {
   local pid
-  for pid in ${SETUP:-} ${LANES:-}; do kill "$pid" 2>/dev/null; done
+  for pid in $(jobs -p); do kill "$pid" 2>/dev/null; done
 }
 
-# Steps one after the other, beside others; what they print is kept until somebody waits for them.
+# Steps one after the other, beside others; what a step says comes at once, when it is over.
 lane() {
   local name
-  for name in "$@"; do run_step "$name"; done >"$LOGS/lane-$1.out" 2>&1
+  for name in $1; do
+    [ -e "$ENDED/$name.awaited" ] || continue
+    run_step "$name" >"$LOGS/$name.said" 2>&1
+    cat "$LOGS/$name.said"
+  done
 }
 
 main() {
-  local steps=("$@") name first=() build=() web=() fuzz=() rest=()
+  local steps=("$@") name began=$SECONDS
   [ "${#steps[@]}" -gt 0 ] || steps=("${STEPS[@]}")
+  rm -rf "$ENDED"
+  mkdir -p "$ENDED"
+  : >"$RESULTS"
   for name in "${steps[@]}"; do
     [ -n "${LIMIT[$name]:-}" ] || { echo "no step is named $name; there are: ${STEPS[*]}" >&2; exit 2; }
-    case $name in
-      build) build+=("$name") ;;
-      fmt | clippy | docs | tests | sim | doctests | benches) first+=("$name") ;;
-      interop | browser | proxies | nodes | channels | packaging) web+=("$name") ;;
-      fuzz) fuzz+=("$name") ;;
-      *) rest+=("$name") ;;
-    esac
+    touch "$ENDED/$name.awaited"
   done
-  mkdir -p "$LOGS"
-  : >"$RESULTS"
   trap end_beside EXIT
-  start_setup
-  # A release is linked on one core, for minutes; what comes after it mostly waits for clients, and two can wait at once.
-  LANES=
-  if [ "${#build[@]}" -gt 0 ]; then lane "${build[@]}" & LANES=$!; fi
-  for name in "${first[@]}"; do run_step "$name"; done
-  await_setup
-  # shellcheck disable=SC2086 # it is one or none
-  [ -z "$LANES" ] || { wait $LANES; cat "$LOGS/lane-build.out"; }
-  LANES=
-  if [ "${#web[@]}" -gt 0 ]; then lane "${web[@]}" & LANES="$LANES $!"; fi
-  for name in "${rest[@]}" "${fuzz[@]}"; do run_step "$name"; done
-  # shellcheck disable=SC2086 # they are several
-  [ -z "$LANES" ] || wait $LANES
-  LANES=
-  for name in "${web[@]:0:1}"; do cat "$LOGS/lane-$name.out"; done
+  setup_rust
+  touch "$ENDED/setup.awaited"
+  run_setup &
+  for name in "${LANES[@]}"; do lane "$name" & done
+  wait
   print_table
+  echo "took $((SECONDS - began)) s"
   print_sum
 }
 
