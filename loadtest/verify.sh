@@ -155,7 +155,9 @@ fuzz_one() {
 # Everything that the tests need, also those with a fault planted, at once: cargo lets nobody else compile meanwhile, so
 # what comes later had better find it done.
 step_compile() {
-  cargo test --no-run --workspace --all-targets "${ASKED_FOR[@]}" --locked && planted_faults --no-run && build_harness
+  # With `--all-targets` beside them, cargo would not hear their names.
+  cargo test --no-run --workspace --all-targets --locked && cargo test --no-run --workspace "${ASKED_FOR[@]}" --locked &&
+    planted_faults --no-run && build_harness
 }
 
 # What is shipped is built as it is shipped, the server and the program whose instructions are counted; a package at a
