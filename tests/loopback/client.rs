@@ -1,6 +1,6 @@
 //! Clients for the tests: tungstenite, which shares no code with the server, and bare sockets.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -53,9 +53,19 @@ pub fn until(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
+/// The next message. A signal to another test of this process may interrupt a read that has a time limit.
+fn read(client: &mut Client) -> tungstenite::Result<Message> {
+    loop {
+        match client.read() {
+            Err(tungstenite::Error::Io(error)) if error.kind() == ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
 /// The next text.
 pub fn text(client: &mut Client) -> String {
-    match client.read().unwrap() {
+    match read(client).unwrap() {
         Message::Text(text) => text.to_string(),
         other => panic!("not a text: {other:?}"),
     }
@@ -65,7 +75,7 @@ pub fn text(client: &mut Client) -> String {
 pub fn closed(client: &mut Client) -> Option<(u16, String)> {
     let mut close = None;
     loop {
-        match client.read() {
+        match read(client) {
             Ok(Message::Close(frame)) => {
                 close = frame.map(|frame| (frame.code.into(), frame.reason.to_string()))
             }
