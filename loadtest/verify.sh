@@ -66,7 +66,11 @@ declare -A NICE=([compile]=5 [clippy]=5 [docs]=5 [build]=5)
 # ── The steps ───────────────────────────────────────────────────────────────────────────────────────────────
 
 step_fmt()      { cargo fmt --all --check; }
-step_clippy()   { cargo clippy --workspace --all-targets "${ASKED_FOR[@]}" --locked -- -D warnings; }
+# With `--all-targets` beside them, cargo does not hear the names of single tests.
+step_clippy() {
+  cargo clippy --workspace --all-targets --locked -- -D warnings &&
+    cargo clippy --workspace "${ASKED_FOR[@]}" --locked -- -D warnings
+}
 step_docs()     { RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked; }
 step_doctests() { cargo test --doc --workspace --locked; }
 step_conform()  { harness conform; }
@@ -155,7 +159,6 @@ fuzz_one() {
 # Everything that the tests need, also those with a fault planted, at once: cargo lets nobody else compile meanwhile, so
 # what comes later had better find it done.
 step_compile() {
-  # With `--all-targets` beside them, cargo would not hear their names.
   cargo test --no-run --workspace --all-targets --locked && cargo test --no-run --workspace "${ASKED_FOR[@]}" --locked &&
     planted_faults --no-run && build_harness
 }

@@ -43,7 +43,7 @@ fn row_7_of_part_2_nodes_follow_the_primary_to_another_host_and_back() {
     nodes.iter().for_each(|node| assert!(node.wait_until(503) < Duration::from_secs(3)));
     assert_eq!(nodes[0].post("lobby", "refused").0, 503, "a replica takes nothing");
     assert_eq!(pair.replica.ask(&["replicaof", "no", "one"]), "OK");
-    nodes.iter().for_each(|node| drop(node.wait_until(200)));
+    nodes.iter().for_each(|node| _ = node.wait_until(200));
     nodes[0].insist("lobby", "promoted");
     // The old one comes back, still thinks that it is the primary, and nobody is there; then it follows the new one.
     pair.primary.run();
@@ -58,7 +58,7 @@ fn row_7_of_part_2_nodes_follow_the_primary_to_another_host_and_back() {
     assert_eq!(pair.primary.ask(&["replicaof", "no", "one"]), "OK");
     assert_eq!(pair.replica.ask(&["replicaof", "127.0.0.1", &pair.ports[0]]), "OK");
     nodes[0].insist("lobby", "end");
-    nodes.iter().for_each(|node| drop(node.wait_until(200)));
+    nodes.iter().for_each(|node| _ = node.wait_until(200));
     let want = ["before", "promoted", "beside the old one", "demoted", "end"];
     for member in raw {
         let heard = member.join().unwrap();

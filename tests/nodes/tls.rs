@@ -59,7 +59,7 @@ fn row_50_rooms_are_shared_over_tls_by_a_server_that_is_who_it_should_be() {
         assert!(heard.texts[..8] == said[..] && heard.texts[8] == "end", "{lengths:?}");
     }
     drop(redis);
-    nodes.iter().for_each(|node| drop(node.wait_until(503)));
+    nodes.iter().for_each(|node| _ = node.wait_until(503));
 }
 
 #[test]
