@@ -28,7 +28,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use mio::{Events, Poll};
-use tracing::warn;
 
 use crate::engine::handler::Handler;
 use crate::engine::{Engine, Rules};
@@ -47,8 +46,8 @@ pub use sockets::{Passed, Sockets};
 use takeover::Door;
 use tls::{Identity, TlsFiles};
 use token::Source;
+use words::say_overrun;
 pub use words::{LogLines, say};
-use words::{complain, say_overrun};
 
 /// A poller, its listeners, and the engine they drive.
 pub struct Reactor<H: Handler> {
@@ -289,6 +288,8 @@ impl<H: Handler> Reactor<H> {
     }
 
     fn mark(&mut self, events: &Events) {
+        // Who is told to end takes in nobody who came meanwhile.
+        self.obey_early_signals();
         for event in events {
             match Source::from(event.token()) {
                 // That it is awake is all there is to it; the next process is looked at in each turn while it is there.
@@ -307,31 +308,6 @@ impl<H: Handler> Reactor<H> {
                 }
                 Source::Conn(id) => self.tell_ready(id, event),
             }
-        }
-    }
-
-    fn obey_signals(&mut self) {
-        let asked = self.signals.as_mut().map(Signals::take).unwrap_or_default();
-        if (asked.stop || asked.drain) && self.is_ending {
-            self.note(Input::DropAll);
-            warn!(connections = self.engine.len(), "stop: asked again, so every connection is dropped");
-            self.engine.drop_all();
-            self.inbox.stop();
-        } else if asked.stop {
-            self.inbox.stop();
-        } else if asked.drain {
-            self.inbox.begin_drain();
-        }
-        self.is_ending |= asked.stop || asked.drain;
-        if let Some(identity) = self.identity.as_mut().filter(|_| asked.reload) {
-            complain(identity.reload());
-        }
-        if let Some(reload) = self.reload.as_mut().filter(|_| asked.reload) {
-            if let Some(tape) = &self.tape {
-                tape.input(Input::Reload);
-            }
-            self.engine.reload(reload);
-            self.limits = self.engine.limits().clone();
         }
     }
 
