@@ -183,7 +183,7 @@ fn http(addr: SocketAddr, proof: &str) {
         exchange(
             addr,
             format!(
-                "{line} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\nCookie: session=Quetzalcoatl\r\n{proof}{more}\r\n{body}"
+                "{line} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\nOrigin: http://{addr}\r\nCookie: session=Quetzalcoatl\r\n{proof}{more}\r\n{body}"
             )
             .as_bytes(),
         )

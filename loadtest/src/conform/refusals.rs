@@ -201,6 +201,7 @@ const HEADS: &[Row] = &[
         |r| r.set("Origin", "http://127.0.0.1:1"),
         Answer::Any(&[403]),
     ),
+    ("s10_2_a_cookie_without_an_origin_is_403", |r| r.add("Cookie", "session=1"), Answer::Any(&[403])),
     ("s10_2_origin_null_is_403", |r| r.set("Origin", "null"), Answer::Any(&[403])),
 ];
 
