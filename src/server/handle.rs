@@ -75,7 +75,7 @@ impl Handle {
         self.push(Command::Refuse(id, response))
     }
 
-    /// Ends [`Server::run`] gently: for `drain_delay` all goes on while new visitors are told elsewhere that the server is
+    /// Ends [`Server::run`](crate::Server::run) gently: for `drain_delay` all goes on while new visitors are told elsewhere that the server is
     /// not ready, then connections are closed with 1001 over `drain_duration`, each with a hint when to come back.
     ///
     /// All of it takes `shutdown_deadline` at most.
@@ -84,7 +84,7 @@ impl Handle {
         self.waker.wake();
     }
 
-    /// Closes every connection with 1001 and ends [`Server::run`], at the latest after `shutdown_deadline`.
+    /// Closes every connection with 1001 and ends [`Server::run`](crate::Server::run), at the latest after `shutdown_deadline`.
     pub fn shutdown(&self) {
         self.inbox.stop();
         self.waker.wake();
