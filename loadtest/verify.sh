@@ -46,8 +46,8 @@ ASKED_FOR=(--test proxies --test nodes --test channels --test packaging)
 # compiles in folders of its own; two cores are busy with these from begin to end. The others mostly wait, for clients,
 # timeouts and browsers.
 LANES=(
-  "fmt compile clippy docs tests sim doctests benches"
-  "build instructions fuzz"
+  "fmt compile clippy docs tests"
+  "build instructions fuzz sim doctests benches"
   "packaging nodes proxies channels"
   "conform idle push attacks interop browser autobahn"
 )
@@ -57,6 +57,7 @@ LANES=(
 declare -A NEEDS=(
   [instructions]="setup" [packaging]="setup docs" [nodes]="setup docs build" [proxies]="setup docs" [channels]="setup docs"
   [conform]="compile build" [idle]="compile build" [push]="compile build" [attacks]="compile build"
+  [sim]="docs" [doctests]="docs" [benches]="docs"
   [interop]="setup build" [browser]="setup build" [autobahn]="setup compile build"
 )
 
